@@ -1,0 +1,94 @@
+"""Argument checks shared by every public entry point: name the argument, what came, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def one_of(argument: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise ``ValueError`` unless ``value`` is among ``allowed``; suggests the nearest name."""
+    names = list(allowed)
+    if value in names:
+        return
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}{hint}")
+
+
+def tensor(argument: str, value: object) -> Tensor:
+    """Return ``value`` if it is a tensor, else raise ``TypeError``."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{argument} must be a torch.Tensor, got {type(value).__name__}")
+    return value
+
+
+def floating(argument: str, value: Tensor) -> None:
+    """Raise ``TypeError`` unless ``value`` is a real floating-point tensor."""
+    if not tensor(argument, value).is_floating_point():
+        raise TypeError(
+            f"{argument} must be a floating-point tensor, got {value.dtype}; convert it first, "
+            f"e.g. {argument}.float()"
+        )
+
+
+def finite(argument: str, value: Tensor) -> None:
+    """Raise ``ValueError`` if ``value`` holds NaN or infinity, naming the first place."""
+    bad = ~torch.isfinite(value)
+    if bool(bad.any()):
+        where = tuple(int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"{argument} must be finite, got {value[where].item()} at index {where} "
+            f"({int(bad.sum())} such entries)"
+        )
+
+
+def shape(argument: str, value: Tensor, expected: Sequence[int | str | None]) -> None:
+    """Raise ``ValueError`` unless ``value.shape`` matches ``expected``.
+
+    Args:
+        argument: Name used in the message.
+        value: Tensor to check.
+        expected: One entry per dimension: an ``int`` must match, a ``str`` names a free dimension.
+    """
+    ok = value.dim() == len(expected) and all(
+        not isinstance(e, int) or e == s for e, s in zip(expected, value.shape, strict=True)
+    )
+    if not ok:
+        wanted = ", ".join(str(e) for e in expected)
+        raise ValueError(f"{argument} must have shape [{wanted}], got {list(value.shape)}")
+
+
+def same_device(**tensors: Tensor) -> None:
+    """Raise ``ValueError`` unless all keyword tensors live on one device."""
+    devices = {name: t.device for name, t in tensors.items()}
+    if len(set(devices.values())) > 1:
+        listed = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise ValueError(f"all tensors must be on one device, got {listed}; move them with .to(device)")
+
+
+def positive_int(argument: str, value: object, minimum: int = 1) -> int:
+    """Return ``value`` if it is an ``int`` of at least ``minimum``, else raise."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument} must be an int, got {type(value).__name__} {value!r}")
+    if value < minimum:
+        raise ValueError(f"{argument} must be at least {minimum}, got {value}")
+    return value
+
+
+def in_range(
+    argument: str, value: float, low: float | None = None, high: float | None = None, *, open_low: bool = False
+) -> float:
+    """Return ``value`` as ``float`` if it lies in ``[low, high]`` (``(low, high]`` if ``open_low``)."""
+    number = float(value)
+    too_low = low is not None and (number <= low if open_low else number < low)
+    too_high = high is not None and number > high
+    if number != number or too_low or too_high:
+        left = f"{'>' if open_low else '>='} {low}" if low is not None else ""
+        right = f"<= {high}" if high is not None else ""
+        rule = " and ".join(part for part in (left, right) if part)
+        raise ValueError(f"{argument} must be {rule or 'a number'}, got {value!r}")
+    return number
