@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
+from numbers import Real
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -62,12 +65,20 @@ def shape(argument: str, value: Tensor, expected: Sequence[int | str | None]) ->
         raise ValueError(f"{argument} must have shape [{wanted}], got {list(value.shape)}")
 
 
-def same_device(**tensors: Tensor) -> None:
-    """Raise ``ValueError`` unless all keyword tensors live on one device."""
-    devices = {name: t.device for name, t in tensors.items()}
+class HasDevice(Protocol):
+    """A tensor, or a topology."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lives."""
+
+
+def same_device(**things: HasDevice) -> None:
+    """Raise ``ValueError`` unless all keyword arguments live on one device."""
+    devices = {name: thing.device for name, thing in things.items()}
     if len(set(devices.values())) > 1:
         listed = ", ".join(f"{name} on {device}" for name, device in devices.items())
-        raise ValueError(f"all tensors must be on one device, got {listed}; move them with .to(device)")
+        raise ValueError(f"all arguments must be on one device, got {listed}; move them with .to(device)")
 
 
 def positive_int(argument: str, value: object, minimum: int = 1) -> int:
@@ -82,13 +93,18 @@ def positive_int(argument: str, value: object, minimum: int = 1) -> int:
 def in_range(
     argument: str, value: float, low: float | None = None, high: float | None = None, *, open_low: bool = False
 ) -> float:
-    """Return ``value`` as ``float`` if it lies in ``[low, high]`` (``(low, high]`` if ``open_low``)."""
+    """Return ``value`` as ``float`` if it is a finite number in ``[low, high]``, else raise.
+
+    The interval is ``(low, high]`` if ``open_low``.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{argument} must be a number, got {type(value).__name__} {value!r}")
     number = float(value)
     too_low = low is not None and (number <= low if open_low else number < low)
     too_high = high is not None and number > high
-    if number != number or too_low or too_high:
+    if not math.isfinite(number) or too_low or too_high:
         left = f"{'>' if open_low else '>='} {low}" if low is not None else ""
         right = f"<= {high}" if high is not None else ""
         rule = " and ".join(part for part in (left, right) if part)
-        raise ValueError(f"{argument} must be {rule or 'a number'}, got {value!r}")
+        raise ValueError(f"{argument} must be finite{rule and f' and {rule}'}, got {value!r}")
     return number

@@ -1,0 +1,23 @@
+"""Feed: image files, the photographs that ship with scikit-image, and training patches."""
+
+from __future__ import annotations
+
+from gsp_unroll.data.images import (
+    ImageError,
+    builtin_images,
+    find_images,
+    luma,
+    read_image,
+    read_image_raw,
+    write_image,
+)
+
+__all__ = [
+    "ImageError",
+    "builtin_images",
+    "find_images",
+    "luma",
+    "read_image",
+    "read_image_raw",
+    "write_image",
+]

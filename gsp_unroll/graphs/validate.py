@@ -1,0 +1,65 @@
+"""Checks of signals and masks on a graph that every model and solver makes at its door."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gsp_unroll import checks
+from gsp_unroll.topology import Topology
+
+
+def check_observation(y: Tensor, mask: Tensor) -> Tensor:
+    """Check samples and mask against each other and return the mask expanded to ``y``.
+
+    Args:
+        y: Samples, floating point, finite where observed.
+        mask: Boolean, broadcastable to ``y``.
+
+    Raises:
+        TypeError: If ``y`` is not floating point or ``mask`` is not boolean.
+        ValueError: If shapes or devices do not fit, or an observed sample is NaN or infinite.
+    """
+    checks.floating("y", y)
+    if checks.tensor("mask", mask).dtype != torch.bool:
+        raise TypeError(f"mask must be a bool tensor (True = observed), got {mask.dtype}")
+    checks.same_device(y=y, mask=mask)
+    try:
+        observed = mask.expand_as(y)
+    except RuntimeError:
+        raise ValueError(
+            f"mask must have a shape that broadcasts to y {list(y.shape)}, got {list(mask.shape)}"
+        ) from None
+    bad = observed & ~torch.isfinite(y)
+    if bool(bad.any()):
+        where = tuple(int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"y must be finite where observed, got {y[where].item()} at index {where} "
+            f"({int(bad.sum())} such entries); set mask to False there"
+        )
+    return observed
+
+
+def check_observed(topology: Topology, mask: Tensor) -> None:
+    """Raise unless every channel has a sample in every connected component.
+
+    Args:
+        topology: Structure.
+        mask: Boolean ``[*, C, N]``, ``True`` = observed.
+
+    Raises:
+        ValueError: Naming the channel and nodes of a component without a sample.
+    """
+    columns, inverse = torch.unique(mask.reshape(-1, mask.shape[-1]), dim=0, return_inverse=True)
+    for k, column in enumerate(columns):
+        lost = topology.unobserved_component(column)
+        if lost is None:
+            continue
+        channel = int((inverse == k).nonzero()[0]) % mask.shape[-2]
+        nodes = ", ".join(str(int(i)) for i in lost[:5])
+        more = f", ... ({lost.numel()} nodes)" if lost.numel() > 5 else ""
+        raise ValueError(
+            "mask must observe at least one node of every connected component, but channel "
+            f"{channel} has no sample in the component of nodes {nodes}{more}; observe a node "
+            "there, remove the component, or join it to the rest"
+        )

@@ -1,0 +1,185 @@
+"""Fill in the missing values of a signal on any PyG graph, nothing to train."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from gsp_unroll import checks
+from gsp_unroll.graphs.validate import check_observation, check_observed
+from gsp_unroll.ops.public import symmetric_planar
+from gsp_unroll.priors import GLR, GTV
+from gsp_unroll.solvers import ConjugateGradient, GTVSolver, Solution, solve_glr
+from gsp_unroll.topology import Topology
+from gsp_unroll.topology.from_data import from_planar, to_planar
+
+PRIORS = ("glr", "gtv")
+ON_FAILURE = ("warn", "raise", "ignore")
+
+
+class NotConvergedWarning(UserWarning):
+    """A solver stopped before it reached its tolerance."""
+
+
+def interpolate(
+    data: Data,
+    prior: str = "glr",
+    *,
+    mu: float | None = None,
+    tolerance: float | None = None,
+    max_iterations: int | None = None,
+    on_failure: str = "warn",
+) -> Data:
+    r"""Restore a graph signal from the nodes where it was observed.
+
+    ``prior="glr"`` gives the smoothest signal, :math:`\min_x x^\top Lx`; ``prior="gtv"`` the one
+    with the least total variation, :math:`\min_x\sum w_{ij}|x_i-x_j|`, which keeps jumps. Both
+    keep the samples, :math:`x_i=y_i` where observed (bit for bit). With ``mu`` the samples are
+    taken as noisy instead:
+
+    .. math::
+        \text{glr: }\min_x\|Hx-y\|^2+\mu\,x^\top Lx\qquad
+        \text{gtv: }\min_x\tfrac12\|Hx-y\|^2+\mu\|Cx\|_1
+
+    Args:
+        data: PyG ``Data`` or ``Batch`` with ``edge_index`` (both directions of every edge) and
+
+            - ``x``: float32 or float64, ``[N]`` or ``[N, C]``; NaN = missing;
+            - ``mask`` (optional): boolean, ``[N]`` or ``[N, C]``, ``True`` = observed (default:
+              where ``x`` is not NaN);
+            - ``edge_weight`` (optional): ``[E]``, non-negative and the same in both directions
+              (default: ones).
+        prior: ``"glr"`` or ``"gtv"`` (default: ``"glr"``).
+        mu: Positive weight of the prior for noisy samples (default: keep the samples).
+        tolerance: Relative tolerance of the solver (default: 1e-12 or 1e-6 for GLR, 1e-8 or 1e-3
+            for GTV, in float64 or float32).
+        max_iterations: Limit for the solver (default: 10 000 CG steps or 5000 ADMM iterations).
+        on_failure: What to do if a system does not converge: ``"warn"``, ``"raise"`` or
+            ``"ignore"`` (default: ``"warn"``).
+
+    Returns:
+        A copy of ``data`` with ``x`` filled in; everything else is shared with ``data``.
+
+    Raises:
+        TypeError: If a dtype does not fit.
+        ValueError: If something is missing, has a wrong shape, is not finite, or a connected
+            component has no observed node.
+        SolverError: If a system does not converge and ``on_failure="raise"``.
+
+    Source: GLR and GTV interpolation of Do et al., NeurIPS 2024.
+
+    Examples:
+        >>> from torch_geometric.data import Data
+        >>> nan = float("nan")
+        >>> path = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
+        >>> data = Data(x=torch.tensor([0.0, nan, nan, 3.0]), edge_index=path)
+        >>> interpolate(data).x
+        tensor([0., 1., 2., 3.])
+    """
+    checks.one_of("prior", prior, PRIORS)
+    checks.one_of("on_failure", on_failure, ON_FAILURE)
+    if not isinstance(data, Data):
+        raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
+    signal, mask = _signal_and_mask(data)
+    topology = Topology.from_data(data)
+    y, observed = to_planar(topology, signal), to_planar(topology, mask)
+    observed = check_observation(y, observed)
+    check_observed(topology, observed)
+    weight = _weights(data, topology, y)
+    solution = _solve(topology, weight, y, observed, prior, mu, tolerance, max_iterations)
+    if on_failure == "raise":
+        solution.raise_for_status()
+    if on_failure == "warn" and not solution.converged:
+        warnings.warn(solution.message(), NotConvergedWarning, stacklevel=2)
+    out = copy.copy(data)
+    out.x = from_planar(solution.value).reshape(data.x.shape)
+    return out
+
+
+def _solve(
+    topology: Topology,
+    weight: Tensor,
+    y: Tensor,
+    observed: Tensor,
+    prior: str,
+    mu: float | None,
+    tolerance: float | None,
+    max_iterations: int | None,
+) -> Solution:
+    samples = torch.where(observed, y, 0)
+    cg = ConjugateGradient(
+        tolerance=tolerance if prior == "glr" else None,
+        max_iterations=10_000 if max_iterations is None or prior == "gtv" else max_iterations,
+    )
+    # Solving around the mean keeps the precision where the signal is large against its variation.
+    count = topology.graph_sum(observed.to(y.dtype))
+    mean = topology.graph_spread(topology.graph_sum(samples) / count)
+    centred = torch.where(observed, y - mean, 0)
+    start = solve_glr(GLR(topology, weight), centred, observed, mu=mu, cg=cg)
+    if prior == "gtv":
+        solver = GTVSolver(
+            tolerance=tolerance,
+            max_iterations=5000 if max_iterations is None else max_iterations,
+        )
+        start = solver.solve(GTV(topology, weight), centred, observed, start.value, mu=mu)
+    value = start.value + mean
+    if mu is None:
+        value = torch.where(observed, y, value)
+    return Solution(value, start.status, start.stats)
+
+
+def _signal_and_mask(data: Data) -> tuple[Tensor, Tensor]:
+    if data.x is None:
+        raise ValueError("data.x is missing; set it to the signal, NaN where unknown")
+    x = data.x
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"data.x must be float32 or float64, got {x.dtype}; use data.x.float()")
+    if x.dim() not in (1, 2):
+        raise ValueError(f"data.x must have shape [N] or [N, C], got {list(x.shape)}")
+    signal = x.reshape(len(x), -1)
+    if signal.numel() == 0:
+        raise ValueError(f"data.x must not be empty, got shape {list(x.shape)}")
+    mask = data.get("mask")
+    if mask is None:
+        return signal, ~torch.isnan(signal)
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"data.mask must be a bool tensor (True = observed), got {kind}")
+    if mask.shape not in ((len(x),), x.shape, signal.shape):
+        raise ValueError(
+            f"data.mask must have shape [{len(x)}] or {list(x.shape)}, got {list(mask.shape)}"
+        )
+    return signal, mask.reshape(len(x), -1).expand_as(signal)
+
+
+def _weights(data: Data, topology: Topology, y: Tensor) -> Tensor:
+    """Planar weights ``[R, M]`` from ``data.edge_weight``."""
+    replicas = y.shape[0]
+    weight = data.edge_weight
+    if weight is None:
+        return y.new_ones(replicas, topology.num_edges)
+    checks.floating("data.edge_weight", weight)
+    edges = topology.edge_index.shape[1]
+    checks.shape("data.edge_weight", weight, [replicas * edges])
+    checks.finite("data.edge_weight", weight)
+    checks.same_device(x=y, edge_weight=weight)
+    if bool((weight < 0).any()):
+        raise ValueError(
+            f"data.edge_weight must not be negative, got {float(weight.min())} at edge "
+            f"{int(weight.argmin())}"
+        )
+    by_edge = weight.to(y.dtype).view(replicas, edges).T
+    into_u, into_v = topology.pack_edges(by_edge).unbind(-2)
+    if not torch.allclose(into_u, into_v, rtol=1e-5):
+        worst = int((into_u - into_v).abs().flatten().argmax()) % topology.num_edges
+        raise ValueError(
+            "data.edge_weight must be the same in both directions of every edge, got "
+            f"{float(into_v[..., worst].flatten()[0])} and "
+            f"{float(into_u[..., worst].flatten()[0])} for one of them; "
+            "torch_geometric.utils.to_undirected with reduce='mean' averages them"
+        )
+    return symmetric_planar(topology, by_edge)

@@ -1,0 +1,73 @@
+"""The constructor arguments of a network as one typed record, for files and checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from gsp_unroll import checks
+from gsp_unroll.ops.softmax import NORMS
+from gsp_unroll.priors import LAPLACIANS
+from gsp_unroll.topology.grid import check_window
+
+NETWORKS = ("uglr", "ugtv")
+FEATURES = ("cnn", "mlp", "gnn")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Size and form of an unrolled network; the defaults are the published one.
+
+    Attributes:
+        name: ``"uglr"`` or ``"ugtv"``.
+        in_channels: Channels of the signal (3 = RGB, 1 = luma).
+        blocks: Blocks, each with a graph of its own; parameters are not shared.
+        layers: Layers (restarts of CG, or ADMM iterations) in each block.
+        cg_steps: CG steps in each layer.
+        heads: Graphs learned side by side in each block.
+        features: Length of the feature vector of each graph.
+        maps: Channels between the convolutions (width of the MLP).
+        window: Odd side of the pixel neighbourhood; not used on general graphs.
+        norm: Weight normalisation, see :mod:`gsp_unroll.ops.softmax`.
+        laplacian: ``"combinatorial"`` or ``"normalized"``; used by uGLR.
+        features_from: ``"cnn"`` (images), ``"mlp"`` or ``"gnn"`` (any graph).
+        node_channels: Further node attributes that the features see (``mlp`` and ``gnn``).
+        checkpointing: Recompute each layer in backward instead of keeping its steps.
+    """
+
+    name: str = "ugtv"
+    in_channels: int = 3
+    blocks: int = 5
+    layers: int = 5
+    cg_steps: int = 10
+    heads: int = 4
+    features: int = 12
+    maps: int = 48
+    window: int = 5
+    norm: str = "softmax"
+    laplacian: str = "combinatorial"
+    features_from: str = "cnn"
+    node_channels: int = 0
+    checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        checks.one_of("name", self.name, NETWORKS)
+        for size in ("in_channels", "blocks", "layers", "cg_steps", "heads", "features", "maps"):
+            checks.positive_int(size, getattr(self, size))
+        checks.positive_int("node_channels", self.node_channels, minimum=0)
+        check_window(self.window)
+        checks.one_of("norm", self.norm, NORMS)
+        checks.one_of("laplacian", self.laplacian, LAPLACIANS)
+        checks.one_of("features_from", self.features_from, FEATURES)
+        if self.features_from == "cnn" and self.node_channels:
+            raise ValueError(
+                f"node_channels must be 0 with features_from='cnn', got {self.node_channels}"
+            )
+        if self.name == "ugtv" and self.norm == "directed":
+            raise ValueError(
+                "norm='directed' needs name='uglr': total variation weighs each undirected edge "
+                "once"
+            )
+
+    def as_dict(self) -> dict[str, str | int | bool]:
+        """Plain values, e.g. for YAML or JSON."""
+        return asdict(self)

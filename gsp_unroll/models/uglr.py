@@ -1,0 +1,100 @@
+"""uGLR: unrolled graph-Laplacian-regularised interpolation on learned graphs."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.models.unrolled import UnrolledBlock, UnrolledNetwork
+from gsp_unroll.nn import GLRLayer
+from gsp_unroll.priors import GLR
+from gsp_unroll.topology import Topology
+
+
+class UGLR(UnrolledNetwork):
+    r"""Unrolled graph Laplacian regulariser (Do et al., NeurIPS 2024).
+
+    Each block learns ``heads`` graphs from the current signal and runs ``layers`` restarts of
+    ``cg_steps`` CG steps with learned scalars on
+
+    .. math:: \min_x x^\top L(w)x\quad\text{s.t. } Hx=y
+
+    The defaults are the published size: 323 410 parameters with 3 channels, 319 090 with 1.
+
+    Args:
+        in_channels: Channels of the signal (default: 3).
+        blocks: Number of blocks (default: 5).
+        layers: Layers of each block (default: 5).
+        cg_steps: CG steps of each layer (default: 10).
+        heads: Graphs of each block (default: 4).
+        features: Features of each graph (default: 12).
+        maps: Channels between the convolutions (default: 48).
+        window: Odd side of the pixel neighbourhood (default: 5).
+        norm: ``"softmax"``, ``"symmetric"`` or ``"directed"`` (default: ``"softmax"``).
+        laplacian: ``"combinatorial"`` or ``"normalized"`` (default: ``"combinatorial"``).
+        features_from: ``"cnn"`` for images, ``"mlp"`` or ``"gnn"`` for any graph (default:
+            ``"cnn"``).
+        node_channels: Further node attributes for ``"mlp"`` and ``"gnn"`` (default: 0).
+        checkpointing: Recompute layers in backward (default: ``False``).
+
+    Shapes:
+        - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
+        - **mask:** boolean, broadcastable to ``y``
+        - **output:** the shape of ``y``
+
+    Raises:
+        TypeError: If a size is not an ``int``.
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        *,
+        blocks: int = 5,
+        layers: int = 5,
+        cg_steps: int = 10,
+        heads: int = 4,
+        features: int = 12,
+        maps: int = 48,
+        window: int = 5,
+        norm: str = "softmax",
+        laplacian: str = "combinatorial",
+        features_from: str = "cnn",
+        node_channels: int = 0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__(
+            ModelConfig(
+                "uglr", in_channels, blocks, layers, cg_steps, heads, features, maps, window, norm,
+                laplacian, features_from, node_channels, checkpointing,
+            )
+        )  # fmt: skip
+
+    def make_block(self) -> GLRBlock:
+        return GLRBlock(self.config)
+
+
+class GLRBlock(UnrolledBlock):
+    """Block of :class:`UGLR`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.layers = nn.ModuleList(
+            GLRLayer(config.cg_steps, config.heads) for _ in range(config.layers)
+        )
+
+    def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+        directed = self.config.norm == "directed"
+
+        def run(layer: GLRLayer, weight: Tensor, x: Tensor) -> Tensor:
+            prior = GLR(topology, weight, self.config.laplacian, directed=directed)
+            return layer(prior, x, observed)
+
+        for layer in self.layers:
+            if self.config.checkpointing and self.training:
+                x = checkpoint(run, layer, weight, x, use_reentrant=False)
+            else:
+                x = run(layer, weight, x)
+        return x

@@ -1,0 +1,216 @@
+"""What uGLR and uGTV share: first guess, blocks of graph learning and solving, exact samples."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from gsp_unroll import checks
+from gsp_unroll.graphs.validate import check_observation, check_observed
+from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.nn import ImageFeatures, MahalanobisGraph, NodeFeatures
+from gsp_unroll.observe.fill import fill_in
+from gsp_unroll.observe.propagate import propagate_fill
+from gsp_unroll.topology import Grid, Topology
+from gsp_unroll.topology.from_data import from_planar, to_planar
+
+
+@dataclass(frozen=True)
+class BlockReport:
+    """What one block did, for looking at it.
+
+    Attributes:
+        topology: Structure.
+        weight: Learned planar weights ``[B, heads, M]``.
+        estimate: Signal after the block ``[B, C, N]``.
+    """
+
+    topology: Topology
+    weight: Tensor
+    estimate: Tensor
+
+
+class UnrolledBlock(nn.Module):
+    """Learn graphs from the current signal, solve on each, mix the heads, blend with the input.
+
+    ``x_new = sum_h a_h x_h`` with learned ``a_h`` (1/heads at first), samples put back, then
+    ``p x_new + (1 - p) x`` with learned ``p`` (0.95 at first).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        seen = config.in_channels + config.node_channels
+        size = (seen, config.heads, config.features, config.maps)
+        if config.features_from == "cnn":
+            self.features = ImageFeatures(*size)
+        else:
+            self.features = NodeFeatures(*size, hops=2 if config.features_from == "gnn" else 0)
+        self.graph = MahalanobisGraph(config.heads, config.features, config.norm)
+        self.head_weight = nn.Parameter(torch.full((config.heads,), 1 / config.heads))
+        self.skip = nn.Parameter(torch.tensor(0.95))
+        self.config = config
+
+    @abstractmethod
+    def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+        """Restore ``x [B, heads, C, N]`` on the graphs ``weight [B, heads, M]``."""
+
+    def forward(
+        self, topology: Topology, x: Tensor, observed: Tensor, attributes: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the next signal ``[B, C, N]`` and the learned weights."""
+        seen = x if attributes is None else torch.cat([x, attributes], dim=1)
+        weight = self.graph.weights(topology, self.features(seen, topology)).to(x.dtype)
+        start = x.unsqueeze(1).expand(-1, self.config.heads, -1, -1)
+        solved = self.solve(topology, weight, start, observed.unsqueeze(1))
+        mixed = (self.head_weight.to(x.dtype)[:, None, None] * solved).sum(1)
+        skip = self.skip.to(x.dtype)
+        # On observed nodes the blend is of y with y, but not bit for bit: keep x there.
+        return torch.where(observed, x, skip * mixed + (1 - skip) * x), weight
+
+
+class UnrolledNetwork(nn.Module):
+    """Base of :class:`UGLR` and :class:`UGTV`: call it with an image, a graph signal or ``Data``."""
+
+    config: ModelConfig
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(self.make_block() for _ in range(config.blocks))
+
+    @abstractmethod
+    def make_block(self) -> UnrolledBlock:
+        """One new block."""
+
+    def forward(
+        self,
+        y: Tensor,
+        mask: Tensor,
+        topology: Topology | None = None,
+        attributes: Tensor | None = None,
+    ) -> Tensor:
+        """Restore a batch of images or of graph signals.
+
+        Args:
+            y: Samples, images ``[B, C, H, W]`` or, with ``topology``, signals ``[B, C, N]``;
+                float32 or float64, values outside ``mask`` are ignored.
+            mask: Boolean, broadcastable to ``y``, ``True`` = observed.
+            topology: Structure (default: the window grid of the image).
+            attributes: Further node attributes ``[B, node_channels, N]``.
+
+        Returns:
+            The restored signal in the shape of ``y``; observed samples come back bit for bit.
+
+        Raises:
+            TypeError: If a dtype does not fit.
+            ValueError: If a shape or device does not fit, a sample is NaN, or a channel has
+                nothing observed.
+        """
+        return self._run(y, mask, topology, attributes, None)
+
+    @torch.no_grad()
+    def explain(
+        self,
+        y: Tensor,
+        mask: Tensor,
+        topology: Topology | None = None,
+        attributes: Tensor | None = None,
+    ) -> list[BlockReport]:
+        """The learned graph and the estimate of every block; arguments as in :meth:`forward`."""
+        reports: list[BlockReport] = []
+        self._run(y, mask, topology, attributes, reports)
+        return reports
+
+    def restore(self, data: Data) -> Data:
+        """Fill in the missing values of a PyG ``Data`` or ``Batch``.
+
+        Args:
+            data: ``x [N, C]`` and boolean ``mask [N]`` or ``[N, C]`` (``True`` = observed), with
+                ``edge_index``; images from :func:`gsp_unroll.graphs.image_to_data` run on their
+                grid. With ``node_channels`` the further attributes are in
+                ``data.attributes [N, node_channels]``.
+
+        Returns:
+            A copy of ``data`` with ``x`` restored.
+
+        Raises:
+            TypeError: If a dtype does not fit.
+            ValueError: If something is missing or does not fit.
+        """
+        topology = Topology.from_data(data)
+        for name in ("x", "mask"):
+            if data.get(name) is None:
+                raise ValueError(f"data.{name} is missing")
+        mask = data.mask.unsqueeze(1) if data.mask.dim() == 1 else data.mask
+        extra = data.get("attributes")
+        restored = self(
+            to_planar(topology, data.x),
+            to_planar(topology, mask.expand_as(data.x)),
+            topology,
+            None if extra is None else to_planar(topology, extra),
+        )
+        out = copy.copy(data)
+        out.x = from_planar(restored)
+        return out
+
+    def _run(
+        self,
+        y: Tensor,
+        mask: Tensor,
+        topology: Topology | None,
+        attributes: Tensor | None,
+        reports: list[BlockReport] | None,
+    ) -> Tensor:
+        if topology is None:
+            checks.shape("y", checks.tensor("y", y), ["B", self.config.in_channels, "H", "W"])
+            if y.numel() == 0:
+                raise ValueError(f"y must not be empty, got shape {list(y.shape)}")
+            observed = check_observation(y, mask)
+            x = fill_in(torch.where(observed, y, 0), observed).flatten(-2)
+            topology = _grid(y.shape[-2], y.shape[-1], self.config.window, str(y.device))
+        else:
+            checks.shape(
+                "y", checks.tensor("y", y), ["B", self.config.in_channels, topology.num_nodes]
+            )
+            observed = check_observation(y, mask)
+            check_observed(topology, observed)
+            x = propagate_fill(topology, torch.where(observed, y, 0), observed)
+        if x.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"y must be float32 or float64, got {y.dtype}; use autocast for AMP")
+        self._check_attributes(attributes, x)
+        observed = observed.reshape_as(x)
+        for block in self.blocks:
+            x, weight = block(topology, x, observed, attributes)
+            if reports is not None:
+                reports.append(BlockReport(topology, weight, x))
+        return x.view_as(y)
+
+    def _check_attributes(self, attributes: Tensor | None, x: Tensor) -> None:
+        expected = [x.shape[0], self.config.node_channels, x.shape[2]]
+        if attributes is None:
+            if self.config.node_channels:
+                raise ValueError(f"attributes must be given with shape {expected}, got None")
+            return
+        checks.floating("attributes", attributes)
+        checks.shape("attributes", attributes, expected)
+        checks.finite("attributes", attributes)
+        checks.same_device(y=x, attributes=attributes)
+
+    def extra_repr(self) -> str:
+        c = self.config
+        return (
+            f"in_channels={c.in_channels}, blocks={c.blocks}, layers={c.layers}, "
+            f"cg_steps={c.cg_steps}, heads={c.heads}, features={c.features}, norm={c.norm!r}"
+        )
+
+
+@lru_cache(maxsize=32)
+def _grid(height: int, width: int, window: int, device: str) -> Grid:
+    """Grids are shared between calls, so that what they cache is made once."""
+    return Grid(height, width, window, device=device)

@@ -1,0 +1,16 @@
+"""Trainable layers: graph learning, node features, unrolled solver steps."""
+
+from gsp_unroll.nn.features import ImageFeatures, NodeFeatures
+from gsp_unroll.nn.glr_layer import GLRLayer
+from gsp_unroll.nn.gtv_layer import GTVLayer
+from gsp_unroll.nn.mahalanobis import MahalanobisGraph
+from gsp_unroll.nn.unrolled_cg import UnrolledCG
+
+__all__ = [
+    "GLRLayer",
+    "GTVLayer",
+    "ImageFeatures",
+    "MahalanobisGraph",
+    "NodeFeatures",
+    "UnrolledCG",
+]

@@ -1,0 +1,47 @@
+"""Fit: a typed experiment in, a folder with weights, state and logs out."""
+
+from __future__ import annotations
+
+from gsp_unroll.training.checkpoint import StateError, load_state, save_state
+from gsp_unroll.training.command import Command, parse_arguments, run
+from gsp_unroll.training.config import (
+    Config,
+    DataConfig,
+    TaskConfig,
+    TrainConfig,
+    config_from_mapping,
+    load_config,
+    save_config,
+)
+from gsp_unroll.training.ema import EMA
+from gsp_unroll.training.loop import TrainingDiverged, TrainResult, train
+from gsp_unroll.training.schedule import learning_rate, progress
+from gsp_unroll.training.schema import ConfigError
+from gsp_unroll.training.signals import TrainingInterrupted
+from gsp_unroll.training.sources import report_sources, split_images
+
+__all__ = [
+    "EMA",
+    "Command",
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "StateError",
+    "TaskConfig",
+    "TrainConfig",
+    "TrainResult",
+    "TrainingDiverged",
+    "TrainingInterrupted",
+    "config_from_mapping",
+    "learning_rate",
+    "load_config",
+    "load_state",
+    "parse_arguments",
+    "progress",
+    "report_sources",
+    "run",
+    "save_config",
+    "save_state",
+    "split_images",
+    "train",
+]

@@ -1,0 +1,69 @@
+"""One process or several: `lightning-fabric`, told exactly what the environment says."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def make_fabric(precision: str) -> Fabric:
+    """Return a launched `Fabric`: one process, or one rank of those that ``torchrun`` started.
+
+    CUDA is used if there is a device, else the CPU (gloo between several processes).
+
+    Args:
+        precision: ``"32-true"``, ``"bf16-mixed"`` or ``"16-mixed"``.
+
+    Raises:
+        ImportError: ``lightning-fabric`` is not installed.
+    """
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins import MixedPrecision
+        from lightning_fabric.plugins.environments import (
+            LightningEnvironment,
+            TorchElasticEnvironment,
+        )
+        from lightning_fabric.strategies import DDPStrategy
+    except ImportError:
+        try:
+            from lightning.fabric import Fabric
+            from lightning.fabric.plugins import MixedPrecision
+            from lightning.fabric.plugins.environments import (
+                LightningEnvironment,
+                TorchElasticEnvironment,
+            )
+            from lightning.fabric.strategies import DDPStrategy
+        except ImportError as error:
+            raise ImportError(
+                'training needs lightning-fabric: pip install "gsp-unroll[train]"'
+            ) from error
+
+    class KeepInputs(MixedPrecision):
+        """Autocast without rounding the image itself: observed samples are returned bit for bit."""
+
+        def convert_input(self, data: Any) -> Any:
+            return data
+
+    cuda = torch.cuda.is_available()
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    # Named explicitly, so that an unrelated scheduler's variables are not taken for a launch.
+    plugins: list[Any] = [TorchElasticEnvironment() if world > 1 else LightningEnvironment()]
+    if precision != "32-true":
+        plugins.append(KeepInputs(precision, "cuda" if cuda else "cpu"))
+    backend = "nccl" if cuda else "gloo"
+    fabric = Fabric(
+        accelerator="cuda" if cuda else "cpu",
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy=DDPStrategy(process_group_backend=backend) if world > 1 else "auto",
+        plugins=plugins,
+    )
+    fabric.launch()
+    return fabric

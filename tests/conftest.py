@@ -1,0 +1,16 @@
+"""Settings of the whole test run."""
+
+import random
+
+import pytest
+import torch
+
+# One thread: sums are then always taken in the same order, and small tensors are faster.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    """Every test starts from the same random state, whatever ran before it."""
+    random.seed(0)
+    torch.manual_seed(0)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from gsp_unroll.cli import main
+from gsp_unroll.data import write_image
+
+
+@pytest.fixture
+def photos(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for name in ("a.png", "b.webp", "c.tif"):
+        write_image(tmp_path / "photos" / name, torch.rand(3, 15, 12, generator=generator))
+    return tmp_path / "photos"
+
+
+def failure(capsys, *arguments):
+    """Run, expect a user error, return its line."""
+    try:
+        code = main(arguments)
+    except SystemExit as exit:  # argparse's own errors
+        code = exit.code
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+def test_evaluate_prints_the_table_and_writes_the_files(photos, tmp_path, capsys):
+    out = tmp_path / "results"
+    options = ["--methods", "bilinear, malvar,menon", "--protocol", "both", "--out", str(out)]
+    code = main(
+        ["evaluate", "--task", "demosaic", "--data", str(photos), "--cfa", "GRBG", *options]
+    )
+    text, err = capsys.readouterr()
+    assert code == 0
+    for word in ("GRBG", "3 images", "protocol paper:", "protocol usual:", "bilinear", "menon"):
+        assert word in text
+    assert err.count("wrote ") == 3
+    content = json.loads((out / "demosaic_GRBG_photos.json").read_text())
+    assert content["command"].startswith("python -m gsp_unroll evaluate --task demosaic")
+    with (out / "demosaic_GRBG_photos_summary.csv").open(newline="") as file:
+        summary = {(r["method"], r["protocol"]): r["psnr_db"] for r in csv.DictReader(file)}
+    assert len(summary) == 6
+    assert f"{float(summary['menon', 'paper']):.2f}" in text
+
+
+def test_one_protocol_and_limit(photos, capsys):
+    arguments = ["evaluate", "--task", "interpolate", "--data", str(photos), "--limit", "2"]
+    assert main([*arguments, "--protocol", "usual", "--markdown"]) == 0
+    text = capsys.readouterr().out
+    assert "2 images" in text
+    assert "protocol paper" not in text
+    assert "| bicubic_shifted |" in text
+
+
+def test_noise_may_be_a_fraction(photos, capsys):
+    arguments = ["evaluate", "--data", str(photos), "--methods", "bilinear"]
+    assert main([*arguments, "--noise", "25/255"]) == 0
+    assert "noise sigma 0.09804" in capsys.readouterr().out
+
+
+def test_inpaint_and_other_arrays(photos, capsys):
+    data = ["--data", str(photos), "--methods", "bilinear"]
+    assert main(["evaluate", "--task", "inpaint", "--ratio", "0.3", *data]) == 0
+    assert main(["evaluate", "--cfa", "xtrans", *data]) == 0
+    assert main(["evaluate", "--cfa", "RGB/GBR", *data]) == 0
+    text = capsys.readouterr().out
+    assert "0.3 of the pixels" in text
+    assert "CFA RGB/GBR" in text
+
+
+def test_a_bad_file_does_not_stop_the_rest(photos, capsys):
+    (photos / "bad.png").write_bytes(b"no image")
+    assert main(["evaluate", "--data", str(photos), "--methods", "bilinear"]) == 0
+    text = capsys.readouterr().out
+    assert "3 images" in text
+    assert "skipped 1 of 4 images" in text
+    assert "bad.png" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--task", "demosaik"], ["task must be one of", "did you mean 'demosaic'"]),
+        (["--methods", "menno"], ["did you mean 'menon'"]),
+        (["--methods", ","], ["at least one method"]),
+        (["--methods", "gone.safetensors"], ["checkpoint not found: gone.safetensors"]),
+        (["--cfa", "xtrans", "--methods", "menon"], ["menon", "Bayer mosaics only", "xtrans"]),
+        (["--cfa", "RGGX"], ["cfa must be", "RGGX"]),
+        (["--protocol", "best"], ["protocol must be one of", "'best'"]),
+        (["--data", "no/such/folder"], ["no/such/folder does not exist"]),
+        (["--split", "val"], ["split must be one of"]),
+        (["--noise", "25"], ["noise_sigma", "25 / 255"]),
+        (["--noise", "loud"], ["--noise", "25/255", "'loud'"]),
+        (["--limit", "0"], ["limit must be at least 1"]),
+        (["--limit", "some"], ["--limit", "some"]),
+        (["--seed", "-1", "--methods", "bilinear"], ["seed must be at least 0"]),
+        (["--device", "tpu9"], ["device must be", "tpu9"]),
+        (["--device", "cuda:99"], ["cuda:99", "not there"]),
+        (["--threads", "0"], ["threads must be at least 1"]),
+        (["--method", "bilinear"], ["unrecognized", "--method"]),
+    ],
+)
+def test_user_errors_are_one_line_and_exit_code_2(capsys, arguments, words):
+    line = failure(capsys, "evaluate", *arguments)
+    for word in words:
+        assert word in line
+
+
+def test_folders_without_usable_images(tmp_path, capsys):
+    line = failure(capsys, "evaluate", "--data", str(tmp_path))
+    assert "holds no image file" in line
+    (tmp_path / "a.png").write_bytes(b"junk")
+    line = failure(capsys, "evaluate", "--data", str(tmp_path), "--methods", "bilinear")
+    assert "none of the 1 images could be evaluated" in line
+    assert "a.png" in line
+
+
+def test_out_that_cannot_be_made_is_a_user_error(photos, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    options = ["--data", str(photos), "--methods", "bilinear", "--out", str(tmp_path / "file")]
+    assert main(["evaluate", *options]) == 2
+    out, err = capsys.readouterr()
+    assert "bilinear" in out  # the numbers are not lost
+    assert "file" in err
+    assert "Traceback" not in err
+
+
+def test_no_command_and_unknown_command(capsys):
+    assert "COMMAND" in failure(capsys)
+    assert "evalute" in failure(capsys, "evalute")
+
+
+def test_interrupt_exits_130(monkeypatch, capsys):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gsp_unroll.evaluation.evaluate", interrupt)
+    assert main(["evaluate", "--methods", "bilinear"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_help_as_a_process():
+    done = subprocess.run(
+        [sys.executable, "-m", "gsp_unroll", "evaluate", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    for word in ("--methods", "--protocol", "menon", "PATH.safetensors", "xtrans", "25/255"):
+        assert word in done.stdout
+    assert done.stderr == ""
+
+
+def test_model_based_and_checkpoint_side_by_side(photos, tmp_path, capsys):
+    from gsp_unroll.models import UGTV, save_pretrained
+
+    size = {"blocks": 1, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
+    path = tmp_path / "tiny.safetensors"
+    save_pretrained(UGTV(in_channels=3, **size), path)
+    names = f"bilinear,iglr,igtv,{path}"
+    assert main(["evaluate", "--data", str(photos), "--limit", "1", "--methods", names]) == 0
+    text = capsys.readouterr().out
+    for name in ("bilinear", "iglr", "igtv", "tiny"):
+        assert f"\n{name} " in text
