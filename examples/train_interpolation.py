@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 
 import torch
 
 from gsp_unroll.evaluation import (
+    Method,
     evaluate,
     format_report,
-    module_method,
     protocols_from_name,
     resolve_methods,
     write_report,
 )
+from gsp_unroll.inference import restore
 from gsp_unroll.models import load_pretrained
 from gsp_unroll.observe import observe
 from gsp_unroll.plotting import restoration_report
@@ -41,7 +43,13 @@ def main() -> None:
     model = load_pretrained(result.weights, device=device)
     task = config.task.build()
     names = ["bilinear", "bicubic_shifted", "bicubic"]
-    methods = [*resolve_methods(names, task, device), module_method(config.model.name, model)]
+    # Photographs of more than 1024 pixels a side are restored in overlapping tiles.
+    network = partial(restore, model, tile=1024)
+    parameters = sum(p.numel() for p in model.parameters())
+    methods = [
+        *resolve_methods(names, task, device),
+        Method(config.model.name, network, parameters),
+    ]
 
     sources, data = report_sources(config.data, command.test)
     report = evaluate(
@@ -61,8 +69,7 @@ def main() -> None:
     truth = task.prepare(sources[0].load())
     mask = task.mask(*truth.shape[-2:])
     y = observe(truth, mask, noise_sigma=config.task.noise_sigma)
-    with torch.inference_mode():
-        restored = model(y[None].to(device), mask[None].to(device))[0].cpu()
+    restored = network(y.to(device), mask.to(device)).cpu()
     picture = command.out / f"{sources[0].name.split('.')[0]}.png"
     files.append(restoration_report(picture, truth, y, mask, restored, model.cpu()))
 

@@ -11,9 +11,11 @@ from gsp_unroll.data.images import (
     read_image_raw,
     write_image,
 )
+from gsp_unroll.data.patches import PatchDataset
 
 __all__ = [
     "ImageError",
+    "PatchDataset",
     "builtin_images",
     "find_images",
     "luma",

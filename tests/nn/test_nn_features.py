@@ -1,0 +1,81 @@
+"""Feature extractors: shapes, equivariance and where each may be used."""
+
+import pytest
+import torch
+from helpers import assert_all_finite, close, dense_adjacency, on_every_topology, permuted, random_edges
+
+from gsp_unroll.nn import ImageFeatures, NodeFeatures
+from gsp_unroll.topology import Graph, Grid
+
+
+@pytest.mark.parametrize(("height", "width"), [(6, 7), (1, 1), (1, 9)])
+def test_image_features_have_the_stated_shape(height, width):
+    module = ImageFeatures(3, heads=4, features=5, maps=8)
+    out = module(torch.rand(2, 3, height * width), Grid(height, width, 3))
+    assert out.shape == (2, 4, 5, height * width)
+
+
+def test_image_features_have_the_published_number_of_parameters():
+    for channels, count in ((3, 63_696), (1, 62_832)):
+        module = ImageFeatures(channels, heads=4, features=12)
+        assert sum(p.numel() for p in module.parameters()) == count
+
+
+def test_image_features_are_equivariant_to_translation_away_from_the_border():
+    module = ImageFeatures(1, 2, 3, maps=4).double()
+    image = torch.zeros(1, 1, 16, 16, dtype=torch.float64)
+    image[..., 6:9, 6:9] = torch.rand(3, 3)
+    moved = image.roll((1, 2), dims=(-2, -1))
+    grid = Grid(16, 16, 3)
+    before = module(image.flatten(-2), grid).unflatten(-1, (16, 16))
+    after = module(moved.flatten(-2), grid).unflatten(-1, (16, 16))
+    close(after[..., 5:11, 6:12], before[..., 4:10, 4:10], 1e-12)
+
+
+def test_image_features_refuse_a_general_graph_and_say_what_to_do():
+    with pytest.raises(TypeError, match=r'need a Grid, got Graph; .*features_from="mlp" or "gnn"'):
+        ImageFeatures(1, 1, 2)(torch.ones(1, 1, 5), Graph(random_edges(5), 5))
+
+
+@pytest.mark.parametrize("hops", [0, 2])
+def test_node_features_are_equivariant_to_a_renumbering_of_the_nodes(hops):
+    graph = Graph(random_edges(10, isolated=1), 10)
+    order = torch.randperm(10)
+    other, _ = permuted(graph, order)
+    module = NodeFeatures(2, 3, 4, maps=5, hops=hops).double()
+    x = torch.randn(2, 2, 10, dtype=torch.float64)
+    assert module(x, graph).shape == (2, 3, 4, 10)
+    close(module(x[..., order], other), module(x, graph)[..., order])
+
+
+@on_every_topology()
+def test_hops_are_means_over_the_neighbours(topology):
+    module = NodeFeatures(2, 1, 3, maps=4, hops=2).double()
+    adjacency = dense_adjacency(topology, torch.ones(topology.num_edges).double())
+    degree = adjacency.sum(-1)
+    mean = adjacency / degree.clamp(min=1)[:, None] + torch.diag((degree == 0).double())
+    x = torch.randn(3, 2, topology.num_nodes, dtype=torch.float64)
+    seen = torch.cat([x, x @ mean.T, x @ mean.T @ mean.T], dim=1)
+    expected = module.net(seen.transpose(1, 2)).transpose(1, 2).unflatten(1, (1, 3))
+    close(module(x, topology), expected)
+
+
+def test_an_mlp_sees_each_node_alone():
+    graph = Graph(random_edges(8), 8)
+    module = NodeFeatures(1, 2, 3)
+    x = torch.randn(1, 1, 8, requires_grad=True)
+    module(x, graph)[..., 5].sum().backward()
+    assert (x.grad.flatten() != 0).nonzero().flatten().tolist() == [5]
+
+
+def test_gradients_are_finite_with_isolated_nodes():
+    graph = Graph(random_edges(8, isolated=3), 8)
+    module = NodeFeatures(1, 2, 3, hops=2)
+    x = torch.randn(1, 1, 8, requires_grad=True)
+    module(x, graph).square().sum().backward()
+    assert_all_finite(x.grad, *(p.grad for p in module.parameters()))
+
+
+def test_negative_hops_are_named():
+    with pytest.raises(ValueError, match="hops must be at least 0, got -1"):
+        NodeFeatures(1, 1, 1, hops=-1)
