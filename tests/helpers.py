@@ -1,8 +1,8 @@
 """Properties that every operator, backend, solver and model must have, ready to be reused.
 
-A new topology goes into :data:`STRUCTURES` and a new backend into ``BACKENDS`` of the library; every
-test marked with :func:`on_every_topology` then runs on it. References are dense matrices built from
-``topology.ends`` by indexing only, so that autograd gives their gradients without our own rules.
+A new topology goes into :data:`STRUCTURES` and a new backend into ``BACKENDS`` of the library;
+every test marked with :func:`on_every_topology` then runs on it. References are dense matrices
+built from ``topology.ends`` by indexing only: autograd gives their gradients without our rules.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def ring(num_nodes: int) -> Tensor:
 
 
 def random_edges(num_nodes: int, seed: int = 0, extra: int = 8, isolated: int = 0) -> Tensor:
-    """A random tree plus ``extra`` edges in shuffled order; the last ``isolated`` nodes have none."""
+    """A random tree plus ``extra`` edges, shuffled; the last ``isolated`` nodes have none."""
     rng = torch.Generator().manual_seed(seed)
     inner = num_nodes - isolated
     pairs = {(int(torch.randint(i, (), generator=rng)), i) for i in range(1, inner)}
@@ -142,7 +142,6 @@ def dense_directed(topology: Topology, w: Tensor) -> Tensor:
     u, v = topology.ends
     value = used(topology, w)
     out = w.new_zeros(*w.shape[:-2], topology.num_nodes, topology.num_nodes)
-    out = out.clone()
     out[..., u, v] = value[..., 0, :]
     out[..., v, u] = value[..., 1, :]
     return out
@@ -156,7 +155,7 @@ def dense_laplacian(topology: Topology, w: Tensor, *, directed: bool = False) ->
 
 def dense_by_edge(topology: Topology, weight: Tensor) -> Tensor:
     """Public weights ``[E, heads]`` -> ``W [heads, N, N]`` with ``W[target, source]``."""
-    out = weight.new_zeros(weight.shape[1], topology.num_nodes, topology.num_nodes).clone()
+    out = weight.new_zeros(weight.shape[1], topology.num_nodes, topology.num_nodes)
     source, target = topology.edge_index
     out[:, target, source] = weight.T
     return out
@@ -164,7 +163,9 @@ def dense_by_edge(topology: Topology, weight: Tensor) -> Tensor:
 
 def as_matrix(operator: Operator, num_nodes: int) -> Tensor:
     """The matrix ``[N, N]`` of an operator on ``[1, N]`` signals."""
-    columns = [operator(row.unsqueeze(0)).squeeze(0) for row in torch.eye(num_nodes, dtype=torch.float64)]
+    columns = [
+        operator(row.unsqueeze(0)).squeeze(0) for row in torch.eye(num_nodes, dtype=torch.float64)
+    ]
     return torch.stack(columns, dim=1)
 
 

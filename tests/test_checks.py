@@ -36,7 +36,9 @@ def test_finite_names_the_first_place_and_the_count(bad):
     x = torch.ones(2, 3)
     checks.finite("x", x)
     x[1, 0] = x[1, 2] = bad
-    with pytest.raises(ValueError, match=rf"x must be finite, got {bad} at index \(1, 0\) \(2 such"):
+    with pytest.raises(
+        ValueError, match=rf"x must be finite, got {bad} at index \(1, 0\) \(2 such"
+    ):
         checks.finite("x", x)
 
 

@@ -58,6 +58,9 @@ class ModelConfig:
         checks.one_of("norm", self.norm, NORMS)
         checks.one_of("laplacian", self.laplacian, LAPLACIANS)
         checks.one_of("features_from", self.features_from, FEATURES)
+        if not isinstance(self.checkpointing, bool):
+            kind = type(self.checkpointing).__name__
+            raise TypeError(f"checkpointing must be a bool, got {kind} {self.checkpointing!r}")
         if self.features_from == "cnn" and self.node_channels:
             raise ValueError(
                 f"node_channels must be 0 with features_from='cnn', got {self.node_channels}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+import uuid
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from gsp_unroll.models.build import build
 from gsp_unroll.models.config import ModelConfig
@@ -41,13 +40,13 @@ def save_pretrained(
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     kept = {**(metadata or {}), _CONFIG_KEY: json.dumps(model.config.as_dict(), sort_keys=True)}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    os.close(handle)
+    # Written by ourselves: files of tempfile and of safetensors are readable by their owner only.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        save_file(tensors, temporary, metadata=kept)
-        Path(temporary).replace(path)
+        temporary.write_bytes(save(tensors, metadata=kept))
+        temporary.replace(path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -99,7 +99,7 @@ class UnrolledNetwork(nn.Module):
 
         Args:
             y: Samples, images ``[B, C, H, W]`` or, with ``topology``, signals ``[B, C, N]``;
-                float32 or float64, values outside ``mask`` are ignored.
+                in the dtype of the parameters, values outside ``mask`` are ignored.
             mask: Boolean, broadcastable to ``y``, ``True`` = observed.
             topology: Structure (default: the window grid of the image).
             attributes: Further node attributes ``[B, node_channels, N]``.
@@ -147,7 +147,14 @@ class UnrolledNetwork(nn.Module):
         for name in ("x", "mask"):
             if data.get(name) is None:
                 raise ValueError(f"data.{name} is missing")
-        mask = data.mask.unsqueeze(1) if data.mask.dim() == 1 else data.mask
+        checks.shape("data.x", checks.tensor("data.x", data.x), ["nodes", "channels"])
+        mask, (nodes, channels) = checks.tensor("data.mask", data.mask), data.x.shape
+        if mask.shape not in ((nodes,), (nodes, 1), (nodes, channels)):
+            raise ValueError(
+                f"data.mask must have shape [{nodes}] or [{nodes}, {channels}], "
+                f"got {list(mask.shape)}"
+            )
+        mask = mask.reshape(nodes, -1)
         extra = data.get("attributes")
         restored = self(
             to_planar(topology, data.x),
@@ -179,10 +186,16 @@ class UnrolledNetwork(nn.Module):
                 "y", checks.tensor("y", y), ["B", self.config.in_channels, topology.num_nodes]
             )
             observed = check_observation(y, mask)
+            checks.same_device(y=y, topology=topology)
             check_observed(topology, observed)
             x = propagate_fill(topology, torch.where(observed, y, 0), observed)
-        if x.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"y must be float32 or float64, got {y.dtype}; use autocast for AMP")
+        parameter = self.blocks[0].skip
+        if x.dtype != parameter.dtype:
+            raise TypeError(
+                f"y must be {parameter.dtype} as the parameters of the network are, got {y.dtype}; "
+                "convert y, or the network with .double(); use autocast for AMP"
+            )
+        checks.same_device(y=x, network=parameter)
         self._check_attributes(attributes, x)
         observed = observed.reshape_as(x)
         for block in self.blocks:

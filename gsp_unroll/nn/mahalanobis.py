@@ -42,7 +42,7 @@ class MahalanobisGraph(MessagePassing):
     """
 
     def __init__(self, heads: int, features: int, norm: str = "softmax", scale: float = 1.0) -> None:
-        super().__init__(aggr="sum")
+        super().__init__(aggr="sum", node_dim=0)
         self.heads = checks.positive_int("heads", heads)
         self.features = checks.positive_int("features", features)
         checks.one_of("norm", norm, NORMS)
@@ -65,9 +65,11 @@ class MahalanobisGraph(MessagePassing):
         checks.floating("x", x)
         checks.shape("x", x, ["nodes", self.heads, self.features])
         topology = Graph(edge_index, x.shape[0])
-        projected = torch.einsum("hgf,nhg->nhf", self.metric_root, planar.full_precision(x))
-        distance = self.edge_updater(edge_index, x=projected)
-        return edge_softmax_by_edge(topology, -distance, self.norm)
+        x = planar.full_precision(x)
+        with torch.autocast(x.device.type, enabled=False):
+            projected = torch.einsum("hgf,nhg->nhf", self.metric_root.to(x.dtype), x)
+            distance = self.edge_updater(edge_index, x=projected)
+            return edge_softmax_by_edge(topology, -distance, self.norm)
 
     def edge_update(self, x_i: Tensor, x_j: Tensor) -> Tensor:
         """Distance ``[edges, heads]`` of projected features."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,7 +34,12 @@ class GTV:
 
     def operator(self, x: Tensor) -> Tensor:
         r""":math:`C^\top Cx`, the Laplacian with squared weights: ``[*, C, N] -> [*, C, N]``."""
-        return planar.laplacian(self.topology, self.weight.square(), x)
+        return planar.laplacian(self.topology, self._squared, x)
+
+    @cached_property
+    def _squared(self) -> Tensor:
+        # Kept once for backward, not once for each product.
+        return self.weight.square()
 
     def energy(self, x: Tensor) -> Tensor:
         r""":math:`\|Cx\|_1` of each system: ``[*, C, N] -> [*, C, G]``."""

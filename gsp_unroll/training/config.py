@@ -48,7 +48,7 @@ class TaskConfig:
     def __post_init__(self) -> None:
         positive_int("factor", self.factor, 2)
         in_range("ratio", self.ratio, 0.0, 1.0, open_low=True)
-        in_range("noise_sigma", self.noise_sigma, 0.0)
+        in_range("noise_sigma", self.noise_sigma, 0.0, 1.0)
 
     def build(self) -> Task:
         """Return the `gsp_unroll.observe.Task` that this section describes."""
@@ -109,6 +109,8 @@ class TrainConfig:
         ema: Decay of the exponential moving average of the weights, which is what is saved and
             evaluated; 0 = the last weights.
         precision: ``"32-true"``, or automatic mixed precision. Graphs and CG stay in float32.
+        threads: Threads of torch on the CPU, also for what the process does afterwards; null = as
+            torch chooses. Many threads are slow on small images where other programs compute too.
         seed: Seed of the weights and of every patch.
         protocol: Protocol of the validation PSNR: ``"usual"`` is the mean of per-image PSNRs,
             ``"paper"`` the PSNR of the mean of per-image MSEs.
@@ -130,6 +132,7 @@ class TrainConfig:
     clip: float | None = 1.0
     ema: float = 0.999
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    threads: int | None = None
     seed: int = 0
     protocol: Literal["usual", "paper"] = "usual"
     validate_every: int = 1000
@@ -142,6 +145,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "log_every", "max_bad_steps"):
             positive_int(name, getattr(self, name))
+        if self.threads is not None:
+            positive_int("threads", self.threads)
         for name in ("warmup", "seed", "validate_every", "save_every"):
             positive_int(name, getattr(self, name), 0)
         for name in ("lr", "save_minutes", "max_minutes", "clip"):

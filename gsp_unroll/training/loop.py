@@ -7,6 +7,7 @@ import math
 import random
 import signal
 import time
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,10 @@ class _Trainer:
         self._saved = self._started
         self.config, self.folder, self.stop = config, folder, stop
         self.now = _Counters()
+        self._smooth: tuple[float, float] | None = None
         state = self._find_state(resume)
+        if config.train.threads is not None:
+            torch.set_num_threads(config.train.threads)
         self.fabric = make_fabric(config.train.precision)
         step_indices(0, config.train.batch, self.fabric.global_rank, self.fabric.world_size)
         self._seed()
@@ -193,6 +197,12 @@ class _Trainer:
         )
 
     def _restore(self, state: dict[str, Any]) -> None:
+        if state.get("images") != self._images():
+            then, now = state.get("images", ["?"])[0], len(self.dataset.names)
+            raise StateError(
+                f"cannot resume {self.folder / STATE}: the training images are others than at its "
+                f"start ({then} then, {now} now); put them back, or start a new run"
+            )
         try:
             self.now = _Counters(**state["counters"])
             self.network.load_state_dict(state["model"])
@@ -210,6 +220,11 @@ class _Trainer:
         # Time spent before the interruption counts against the budget.
         self._started -= self.now.elapsed
         logger.info("resumed %s at step %d", self.folder, self.now.step)
+
+    def _images(self) -> list[int]:
+        """Return the number of training images and a checksum of their names."""
+        names = "\n".join(self.dataset.names)
+        return [len(self.dataset.names), zlib.crc32(names.encode())]
 
     def _open_logs(self, *, resumed: bool) -> None:
         main = self.fabric.is_global_zero
@@ -417,8 +432,8 @@ class _Trainer:
 
     def _show(self, loss: float, squared: float, done: float) -> None:
         """Report a running average over some twenty steps of this process."""
-        old = getattr(self, "_smooth", (loss, squared))
-        self._smooth = tuple(0.95 * a + 0.05 * b for a, b in zip(old, (loss, squared), strict=True))
+        old = self._smooth or (loss, squared)
+        self._smooth = 0.95 * old[0] + 0.05 * loss, 0.95 * old[1] + 0.05 * squared
         values = {"loss": self._smooth[0], "PSNR": _decibel(self._smooth[1])}
         if self.now.best_psnr is not None:
             values["best val. PSNR"] = self.now.best_psnr
@@ -445,6 +460,7 @@ class _Trainer:
                 {
                     "counters": dict(vars(self.now)),
                     "config": to_mapping(self.config),
+                    "images": self._images(),
                     "model": self.network.state_dict(),
                     "optimizer": self.adam.state_dict(),
                     "ema": self.ema.state_dict(),

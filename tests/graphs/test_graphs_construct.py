@@ -40,9 +40,7 @@ def test_knn_among_equal_points_joins_each_to_k_others():
 def test_radius_equals_brute_force(radius):
     pos = torch.rand(25, 3)
     distance = torch.cdist(pos.double(), pos.double())
-    expected = [
-        (i, j) for i in range(25) for j in range(25) if i != j and distance[i, j] <= radius
-    ]
+    expected = [(i, j) for i in range(25) for j in range(25) if i != j and distance[i, j] <= radius]
     assert as_set(radius_edge_index(pos, radius)) == expected
 
 
@@ -75,8 +73,10 @@ def test_grid_edge_index_by_hand():
         (lambda: knn_edge_index(torch.ones(4, 2).long(), 1), TypeError, "pos must be a floating"),
         (lambda: knn_edge_index(torch.full((4, 2), math.nan), 1), ValueError,
          r"pos must be finite, got nan at index \(0, 0\)"),
-        (lambda: radius_edge_index(torch.ones(4, 2), 0), ValueError, "radius must be .* > 0, got 0"),
-        (lambda: radius_edge_index(torch.ones(4, 2), math.inf), ValueError, "radius must be finite"),
+        (lambda: radius_edge_index(torch.ones(4, 2), 0), ValueError,
+         "radius must be .* > 0, got 0"),
+        (lambda: radius_edge_index(torch.ones(4, 2), math.inf), ValueError,
+         "radius must be finite"),
         (lambda: grid_edge_index(3, 3, 4), ValueError, "window must be odd, got 4"),
         (lambda: grid_edge_index(0, 3), ValueError, "height must be at least 1, got 0"),
     ],

@@ -66,9 +66,7 @@ def test_an_isolated_node_needs_its_own_sample():
 
 def test_an_empty_mask_is_refused_and_long_lists_are_cut():
     mask = torch.zeros(1, 2, 12, dtype=torch.bool)
-    with pytest.raises(
-        ValueError, match=r"channel 0 .* nodes 0, 1, 2, 3, 4, ... \(12 nodes\)"
-    ):
+    with pytest.raises(ValueError, match=r"channel 0 .* nodes 0, 1, 2, 3, 4, ... \(12 nodes\)"):
         check_observed(Grid(3, 4, 3), mask)
 
 

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from helpers import assert_all_finite, close, dense_adjacency, on_every_topology, permuted, random_edges
+from helpers import (
+    assert_all_finite,
+    close,
+    dense_adjacency,
+    on_every_topology,
+    permuted,
+    random_edges,
+)
 
 from gsp_unroll.nn import ImageFeatures, NodeFeatures
 from gsp_unroll.topology import Graph, Grid

@@ -90,14 +90,17 @@ def test_gtv_layers_are_admm_iterations_of_the_paper():
     schedule = [(1.0, 0.5), (2.5, 0.3), (0.6, 0.9), (0.6, 0.1)]
     expected = literal_admm(w, x, observed, schedule)
     prior = GTV(GRID, w)
-    state, last = LPState.start(prior.difference(x)), torch.tensor(schedule[0][0]).double()
+    state, last = (
+        LPState.start(prior.difference(x)),
+        torch.tensor(schedule[0][0], dtype=torch.float64),
+    )
     for gamma, kappa in schedule:
         layer = GTVLayer(3, HEADS).double()
         layer.cg = ExactCG()
         with torch.no_grad():
             layer.raw_gamma.fill_(inverse_softplus(gamma))
             layer.raw_kappa.fill_(inverse_softplus(kappa))
-        close(layer.gamma, torch.tensor(gamma).double(), 1e-12)
+        close(layer.gamma, torch.tensor(gamma, dtype=torch.float64), 1e-12)
         x, state = layer(prior, x, observed, state.rescale(last / layer.gamma.detach()))
         last = layer.gamma.detach()
     close(x, expected, 1e-8)

@@ -16,7 +16,7 @@ from torch_geometric.nn import MessagePassing
 
 from gsp_unroll.nn import MahalanobisGraph
 from gsp_unroll.ops.softmax import NORMS
-from gsp_unroll.topology import Graph, Grid
+from gsp_unroll.topology import Graph
 
 HEADS, FEATURES = 3, 4
 every_norm = pytest.mark.parametrize("norm", NORMS)
@@ -41,31 +41,23 @@ def by_edge(topology, weight, norm):
 @on_every_topology()
 def test_message_passing_equals_planar_in_value_and_gradients(topology, norm):
     module = learner(norm)
-    root = module.metric_root.detach().clone()
+
+    def passing(x, root):
+        return _with_root(module, root)(x, topology.edge_index)
+
+    def planar(x, root):
+        weight = _with_root(module, root).weights(topology, x.permute(1, 2, 0)[None])
+        return by_edge(topology, weight, norm)
+
     x = torch.randn(topology.num_nodes, HEADS, FEATURES, dtype=torch.float64)
-
-    def run(way):
-        def function(x, root):
-            return torch.func.functional_call(_Bound(module, way), {"m.metric_root": root}, (x,))
-
-        return function
-
-    def passing(module, x):
-        return module(x, topology.edge_index)
-
-    def planar(module, x):
-        return by_edge(topology, module.weights(topology, x.permute(1, 2, 0)[None]), norm)
-
-    assert_same_function(run(passing), run(planar), x, root)
+    assert_same_function(passing, planar, x, module.metric_root)
 
 
-class _Bound(torch.nn.Module):
-    def __init__(self, module, way):
-        super().__init__()
-        self.m, self.way = module, way
-
-    def forward(self, x):
-        return self.way(self.m, x)
+def _with_root(module, root):
+    """The module with a tensor in place of its parameter, so that gradients reach the tensor."""
+    del module.metric_root
+    module.metric_root = root
+    return module
 
 
 def test_weights_are_those_of_the_formula():
@@ -83,18 +75,19 @@ def test_weights_are_those_of_the_formula():
     close(module.weights(graph, x.permute(1, 2, 0)[None])[0], expected)
 
 
-def test_metric_is_psd_whatever_the_parameters():
-    module = MahalanobisGraph(HEADS, FEATURES).double()
+def test_distances_are_never_negative_whatever_the_parameters():
+    # M is PSD: in the path 0 - 1 - 2, where 0 and 1 are equal, node 1 never prefers node 2.
+    module = MahalanobisGraph(HEADS, FEATURES, "directed").double()
     with torch.no_grad():
         module.metric_root.copy_(torch.randn_like(module.metric_root) - 3)
-    metric = module.metric_root @ module.metric_root.mT
-    assert float(torch.linalg.eigvalsh(metric).min()) > -1e-10
-    grid = Grid(4, 4, 3)
-    f = torch.randn(1, HEADS, FEATURES, 16, dtype=torch.float64)
-    # A distance is never negative, so no edge beats one between equal features.
+    path = Graph(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), 3)
+    f = torch.randn(200, HEADS, FEATURES, 3, dtype=torch.float64)
     f[..., 1] = f[..., 0]
-    weight = module.weights(grid, f)
-    assert bool(((weight >= 0) & (weight <= 1)).all())
+    weight = module.weights(path, f).detach()
+    to_equal, to_other = weight[..., 1, 0], weight[..., 0, 1]  # W[1, 0] and W[1, 2]
+    close(to_equal + to_other, torch.ones_like(to_equal))
+    assert bool((to_equal >= to_other).all())
+    assert bool((to_equal > 0.9).any())
 
 
 def test_is_a_message_passing_layer():

@@ -158,7 +158,9 @@ def test_laplacian_is_psd_and_annihilates_constants(topology):
     assert_null_vector(lambda x: planar.directed_laplacian(topology, directed, x), ones)
 
 
-@pytest.mark.parametrize(("height", "width", "window"), [(5, 6, 3), (4, 7, 5), (1, 5, 3), (2, 3, 9)])
+@pytest.mark.parametrize(
+    ("height", "width", "window"), [(5, 6, 3), (4, 7, 5), (1, 5, 3), (2, 3, 9)]
+)
 def test_grid_equals_the_graph_of_its_edge_index(height, width, window):
     grid = Grid(height, width, window)
     graph = Graph(grid.edge_index, grid.num_nodes)

@@ -24,9 +24,7 @@ every_norm = pytest.mark.parametrize("norm", NORMS)
 
 
 def scores(topology, *lead):
-    return spoil_unused(
-        topology, 2 * torch.randn(*lead, topology.num_edges, dtype=torch.float64)
-    )
+    return spoil_unused(topology, 2 * torch.randn(*lead, topology.num_edges, dtype=torch.float64))
 
 
 def dense_weights(topology, score, norm):
@@ -82,7 +80,9 @@ def test_symmetric_is_the_normalised_adjacency(topology):
     weight = edge_softmax(topology, score, "symmetric")
     close(dense_adjacency(topology, weight), root[:, None] * adjacency * root)
     # Spectrum of I - W in [0, 2], with D^1/2 1 in its null space.
-    normalised = torch.eye(topology.num_nodes, dtype=torch.float64) - dense_adjacency(topology, weight)
+    normalised = torch.eye(topology.num_nodes, dtype=torch.float64) - dense_adjacency(
+        topology, weight
+    )
     assert_symmetric_psd(normalised, 1e-10)
     assert_symmetric_psd(2 * torch.eye(topology.num_nodes, dtype=torch.float64) - normalised, 1e-10)
     close(normalised @ degree.sqrt(), torch.zeros_like(degree))
@@ -112,9 +112,7 @@ def test_unused_slots_are_zero(topology, norm):
 @on_every_topology("grid5x4w3", "graph", "batch")
 def test_a_constant_added_to_the_scores_changes_nothing(topology, norm):
     score = torch.randn(3, topology.num_edges, dtype=torch.float64)
-    close(
-        edge_softmax(topology, score + 123.0, norm), edge_softmax(topology, score, norm), 1e-12
-    )
+    close(edge_softmax(topology, score + 123.0, norm), edge_softmax(topology, score, norm), 1e-12)
 
 
 @every_norm

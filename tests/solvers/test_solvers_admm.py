@@ -24,7 +24,7 @@ def problem():
 
 
 class NineVariables:
-    """Eqs (17)-(22), literally: z, x, q1, q2, q~1, q~2 and the unscaled multipliers mu_a ... mu_e."""
+    """Eqs (17)-(22), literally: z, x, q1, q2, q~1, q~2 and unscaled multipliers mu_a ... mu_e."""
 
     def __init__(self, incidence, y, mask, start, constraint):
         self.C, self.H = incidence.numpy(), np.eye(len(y))[mask.numpy()]
@@ -97,8 +97,8 @@ def test_three_tensors_follow_the_nine_variables(constraint):
 
 
 def test_an_iteration_is_the_joint_minimiser_of_the_augmented_lagrangian():
-    """Stationarity of (17)-(20) for any q~ and multipliers, by autograd of the Lagrangian itself."""
-    incidence, y, mask, start = problem()
+    """Stationarity of (17)-(20) for any q~ and multipliers, by autograd of the Lagrangian."""
+    incidence, y, mask, _ = problem()
     H = torch.eye(NODES, dtype=torch.float64)[mask]
     gamma, kappa = 1.7, 0.6
     m = len(incidence)

@@ -49,9 +49,7 @@ def kkt(laplacian, y, mask):
 def harmonic(laplacian, y, mask):
     x, free = y.clone(), ~mask
     if bool(free.any()):
-        x[free] = torch.linalg.solve(
-            laplacian[free][:, free], -laplacian[free][:, mask] @ y[mask]
-        )
+        x[free] = torch.linalg.solve(laplacian[free][:, free], -laplacian[free][:, mask] @ y[mask])
     return x
 
 
@@ -77,8 +75,10 @@ def test_filter_form_agrees():
 
     def filtered(epsilon):
         inverse = torch.linalg.inv(laplacian + epsilon * torch.eye(10, dtype=torch.float64))
-        return inverse @ sampling.T @ torch.linalg.solve(
-            sampling @ inverse @ sampling.T, y[0, 0][mask[0]]
+        return (
+            inverse
+            @ sampling.T
+            @ torch.linalg.solve(sampling @ inverse @ sampling.T, y[0, 0][mask[0]])
         )
 
     close(2 * filtered(5e-6) - filtered(1e-5), expected, 1e-9)

@@ -163,9 +163,7 @@ def test_a_chain_jumps_at_its_weakest_edge(splitting):
     y = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64).view(1, 1, 4)
     mask = torch.tensor([True, False, False, True])
     start = torch.tensor([0.0, 0.3, 0.6, 1.0], dtype=torch.float64).view(1, 1, 4)
-    solution = GTVSolver(tolerance=1e-10, splitting=splitting).solve(
-        GTV(graph, w), y, mask, start
-    )
+    solution = GTVSolver(tolerance=1e-10, splitting=splitting).solve(GTV(graph, w), y, mask, start)
     close(solution.value.flatten(), torch.tensor([0.0, 0, 1, 1]).double(), 1e-8)
 
 
@@ -296,7 +294,8 @@ Y, MASK = torch.rand(1, 1, 4), torch.tensor([True, False, True, False])
         (lambda: GTVSolver(max_iterations=0), ValueError, "max_iterations must be at least 1"),
         (lambda: GTVSolver(cg_iterations=0), ValueError, "cg_iterations must be at least 1"),
         (lambda: GTVSolver(constraint="elimin"), ValueError, "constraint .*mean 'eliminate'"),
-        (lambda: GTVSolver(splitting="admm"), ValueError, "splitting must be one of 'shrink', 'lp'"),
+        (lambda: GTVSolver(splitting="admm"), ValueError,
+         "splitting must be one of 'shrink', 'lp'"),
         (lambda: GTVSolver().solve(PRIOR, Y, MASK, Y, mu=-1), ValueError, "mu must be .*> 0"),
         (lambda: GTVSolver().solve(PRIOR, Y, MASK.float(), Y), TypeError, "mask must be a bool"),
         (lambda: GTVSolver().solve(PRIOR, Y, MASK[:3], Y), ValueError, "mask .* broadcasts to y"),

@@ -64,7 +64,7 @@ def test_planar_layout_and_back():
     assert planar.shape == (2, 4, 6)
     assert torch.equal(planar[1, 2], x[6:, 2])
     assert torch.equal(from_planar(planar), x)
-    with pytest.raises(ValueError, match="x must have a multiple of 6 rows .* got 13"):
+    with pytest.raises(ValueError, match=r"x must have a multiple of 6 rows .* got 13"):
         to_planar(grid, torch.rand(13, 4))
     with pytest.raises(ValueError, match=r"x must have shape \[nodes, channels\], got \[12\]"):
         to_planar(grid, torch.rand(12))

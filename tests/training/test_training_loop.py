@@ -168,6 +168,13 @@ def test_another_configuration_is_refused_at_resume(photos, tmp_path):
         train(other, tmp_path / "run", resume=True)
 
 
+def test_other_images_are_refused_at_resume(photos, tmp_path):
+    train(tiny_config(photos), tmp_path / "run")
+    (photos / "3.png").rename(photos / "4.png")
+    with pytest.raises(StateError, match=r"training images are others.*3 then, 3 now"):
+        train(tiny_config(photos), tmp_path / "run", resume=True)
+
+
 def test_a_corrupt_state_is_named(photos, tmp_path):
     train(tiny_config(photos), tmp_path / "run")
     state = tmp_path / "run" / "state.pt"
@@ -257,6 +264,15 @@ def test_built_in_photographs_and_the_other_tasks(tmp_path):
             train={"steps": 2},
         )
         assert train(config, tmp_path / task["name"]).steps == 2
+
+
+def test_the_number_of_threads_is_set(photos, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(loop_module.torch, "set_num_threads", asked.append)
+    train(tiny_config(photos), tmp_path / "default")
+    assert asked == []
+    train(tiny_config(photos, train={"threads": 3}), tmp_path / "three")
+    assert asked == [3]
 
 
 def test_without_validation_the_last_weights_are_the_best(photos, tmp_path):

@@ -1,0 +1,87 @@
+"""Config -> network -> config."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from gsp_unroll.models import UGLR, UGTV, ModelConfig, build
+
+SMALL = {"blocks": 1, "layers": 2, "cg_steps": 3, "heads": 2, "features": 3, "maps": 5, "window": 7}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig("uglr", 2, **SMALL, norm="directed", laplacian="normalized"),
+        ModelConfig("ugtv", 1, **SMALL, norm="symmetric", checkpointing=True),
+        ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
+    ],
+)
+def test_build_round_trip(config):
+    model = build(config)
+    assert type(model) is {"uglr": UGLR, "ugtv": UGTV}[config.name]
+    assert model.config == config
+    assert ModelConfig(**config.as_dict()) == config
+    assert build(ModelConfig(**model.config.as_dict())).state_dict().keys() == (
+        model.state_dict().keys()
+    )
+
+
+def test_defaults_are_the_published_network():
+    config = ModelConfig()
+    assert config.as_dict() == {
+        "name": "ugtv", "in_channels": 3, "blocks": 5, "layers": 5, "cg_steps": 10, "heads": 4,
+        "features": 12, "maps": 48, "window": 5, "norm": "softmax", "laplacian": "combinatorial",
+        "features_from": "cnn", "node_channels": 0, "checkpointing": False,
+    }  # fmt: skip
+    assert build(config).config == UGTV().config == config
+    assert UGLR().config == dataclasses.replace(config, name="uglr")
+
+
+def test_initial_values_are_those_stated():
+    model = build(ModelConfig(**SMALL))
+    block = model.blocks[0]
+    assert block.head_weight.tolist() == [0.5, 0.5]
+    assert float(block.skip.detach()) == pytest.approx(0.95)
+    assert bool((block.layers[0].cg.alpha == 0.5).all())
+    assert bool((block.layers[0].cg.beta == 0.1).all())
+    assert torch.equal(block.graph.metric_root[1], torch.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"name": "uglv"}, ValueError, "name must be one of 'uglr', 'ugtv', got 'uglv'; did you"),
+        ({"blocks": 0}, ValueError, "blocks must be at least 1, got 0"),
+        ({"heads": 2.0}, TypeError, "heads must be an int, got float 2.0"),
+        ({"node_channels": -1}, ValueError, "node_channels must be at least 0, got -1"),
+        ({"window": 4}, ValueError, "window must be odd, got 4; use 3 or 5"),
+        ({"norm": "row"}, ValueError, "norm must be one of"),
+        ({"laplacian": "comb"}, ValueError, "laplacian must be one of"),
+        ({"features_from": "cnnn"}, ValueError, "features_from .*did you mean 'cnn'"),
+        (
+            {"node_channels": 2},
+            ValueError,
+            "node_channels must be 0 with features_from='cnn', got 2",
+        ),
+        ({"norm": "directed"}, ValueError, "norm='directed' needs name='uglr'"),
+        ({"checkpointing": "yes"}, TypeError, "checkpointing must be a bool, got str 'yes'"),
+    ],
+)
+def test_wrong_values_are_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        ModelConfig(**arguments)
+
+
+def test_build_wants_a_config():
+    with pytest.raises(TypeError, match="config must be a ModelConfig, got dict"):
+        build({"name": "uglr"})
+
+
+@pytest.mark.parametrize("network", [UGLR, UGTV])
+def test_constructors_make_the_same_checks(network):
+    with pytest.raises(ValueError, match="layers must be at least 1, got 0"):
+        network(3, layers=0)
+    with pytest.raises(TypeError):
+        network(3, 5)  # sizes are named

@@ -1,0 +1,128 @@
+"""Networks in a file: round trip, and a clear word about every damaged file."""
+
+import json
+import os
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from gsp_unroll.models import (
+    UGLR,
+    UGTV,
+    CheckpointError,
+    load_pretrained,
+    save_pretrained,
+)
+
+SMALL = {"blocks": 1, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4, "window": 3}
+
+
+@pytest.mark.parametrize("network", [UGLR, UGTV])
+def test_round_trip(network, tmp_path):
+    model = network(2, **SMALL)
+    path = save_pretrained(model, tmp_path / "new" / "folder" / "net.safetensors", {"note": "ü"})
+    loaded = load_pretrained(path)
+    assert type(loaded) is network
+    assert loaded.config == model.config
+    assert not loaded.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    y, mask = torch.rand(1, 2, 5, 5), torch.rand(2, 5, 5) < 2
+    assert torch.equal(loaded(y, mask), model.eval()(y, mask))
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata()["note"] == "ü"
+
+
+def test_nothing_but_the_file_is_left(tmp_path):
+    for _ in range(2):  # the second time over the first file
+        save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_the_file_can_be_read_by_others_as_the_umask_says(tmp_path):
+    before = os.umask(0o022)
+    try:
+        path = save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch):
+    path = save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors")
+    before = path.read_bytes()
+
+    def fail(*arguments, **named):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("gsp_unroll.models.pretrained.Path.write_bytes", fail)
+    with pytest.raises(OSError, match="no space"):
+        save_pretrained(UGTV(1, **SMALL), path)
+    assert path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_wrong_suffix_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"path must end in .safetensors, got 'net.pt'"):
+        save_pretrained(UGLR(1, **SMALL), tmp_path / "net.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_file_and_folder(tmp_path):
+    for path in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(CheckpointError, match=f"no weight file at {path}"):
+            load_pretrained(path)
+
+
+@pytest.mark.parametrize("size", [0, 5, 200, -40])
+def test_truncated_file_is_named(size, tmp_path):
+    path = save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match=f"{path} is not a readable safetensors file"):
+        load_pretrained(path)
+
+
+def test_other_files_are_named(tmp_path):
+    path = tmp_path / "net.safetensors"
+    torch.save({"a": torch.ones(3)}, path)
+    with pytest.raises(CheckpointError, match=f"{path} is not a readable safetensors file"):
+        load_pretrained(path)
+    save_file({"a": torch.ones(3)}, path)
+    with pytest.raises(CheckpointError, match=f"{path} holds no gsp_unroll configuration"):
+        load_pretrained(path)
+
+
+def rewrite(path, change_tensors=None, change_config=None, text=None):
+    with safe_open(path, framework="pt") as file:
+        config = json.loads(file.metadata()["gsp_unroll_config"])
+    tensors = load_file(path)
+    if change_tensors:
+        change_tensors(tensors)
+    if change_config:
+        change_config(config)
+    save_file(tensors, path, metadata={"gsp_unroll_config": text or json.dumps(config)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"change_config": lambda c: c.update(maps=5)}, "weights in {} do not fit"),
+        ({"change_config": lambda c: c.update(name="ugtv")}, "weights in {} do not fit"),
+        (
+            {"change_tensors": lambda t: t.pop("blocks.0.skip")},
+            "weights in {} do not fit(?s:.*)skip",
+        ),
+        ({"change_tensors": lambda t: t.update(extra=torch.ones(1))}, "weights in {} (?s:.*)extra"),
+        ({"change_config": lambda c: c.update(window=4)}, "{} holds a configuration .*window must"),
+        ({"change_config": lambda c: c.update(colour=1)}, "{} holds a configuration .*colour"),
+        ({"text": "{not json"}, "{} holds a configuration that does not fit"),
+        ({"text": "[1, 2]"}, "{} holds a configuration that does not fit"),
+    ],
+)
+def test_weights_and_configurations_that_do_not_fit_are_named(changes, message, tmp_path):
+    path = save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors")
+    rewrite(path, **changes)
+    with pytest.raises(CheckpointError, match=message.format(path)):
+        load_pretrained(path)
