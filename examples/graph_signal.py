@@ -40,7 +40,7 @@ def main() -> int:
     known = torch.tensor(station.temporal_signals["observation_mask"]).bool()
     days = days[known.all(1)]  # days with a reading of every station, to compare with
 
-    # Any graph will do. Here: nearest stations on the globe, heights stretched, weights by distance.
+    # Any graph will do. Here: nearest stations on the globe, heights stretched.
     pos = to_space(where, height)
     edge_index = knn_edge_index(pos, k=args.neighbours)
     length = (pos[edge_index[0]] - pos[edge_index[1]]).norm(dim=1)

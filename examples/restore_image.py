@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     height, width = image.shape[1:]
     print(f"{args.output}: {width} x {height}, {args.cfa}, {args.weights or args.method}")
     if not args.mosaic:
-        print(f"PSNR {float(psnr(result[None], image[None])):.2f} dB (all pixels, not clipped, not rounded)")
+        print(f"PSNR {float(psnr(result[None], image[None])):.2f} dB (all pixels, unclipped)")
 
 
 def load_model(args: argparse.Namespace) -> torch.nn.Module:

@@ -1,4 +1,4 @@
-"""Argument checks shared by every public entry point: name the argument, what came, what is allowed."""
+"""Argument checks of the public functions: name the argument, what came, what is allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def one_of(argument: str, value: object, allowed: Iterable[str]) -> None:
         return
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}{hint}")
+    raise ValueError(
+        f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}{hint}"
+    )
 
 
 def tensor(argument: str, value: object) -> Tensor:
@@ -78,7 +80,9 @@ def same_device(**things: HasDevice) -> None:
     devices = {name: thing.device for name, thing in things.items()}
     if len(set(devices.values())) > 1:
         listed = ", ".join(f"{name} on {device}" for name, device in devices.items())
-        raise ValueError(f"all arguments must be on one device, got {listed}; move them with .to(device)")
+        raise ValueError(
+            f"all arguments must be on one device, got {listed}; move them with .to(device)"
+        )
 
 
 def positive_int(argument: str, value: object, minimum: int = 1) -> int:
@@ -91,7 +95,12 @@ def positive_int(argument: str, value: object, minimum: int = 1) -> int:
 
 
 def in_range(
-    argument: str, value: float, low: float | None = None, high: float | None = None, *, open_low: bool = False
+    argument: str,
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    open_low: bool = False,
 ) -> float:
     """Return ``value`` as ``float`` if it is a finite number in ``[low, high]``, else raise.
 

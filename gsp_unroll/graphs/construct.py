@@ -1,4 +1,4 @@
-"""Edge lists: window grids, nearest neighbours, all points within a radius. Undirected, no loops."""
+"""Edge lists: window grids, nearest neighbours, points within a radius. Undirected, no loops."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def grid_edge_index(height: int, width: int, window: int = 5) -> Tensor:
 
 
 def knn_edge_index(pos: Tensor, k: int) -> Tensor:
-    """Symmetrised k-nearest-neighbour graph: ``i`` and ``j`` are joined if either is near the other.
+    """Symmetrised k-nearest-neighbour graph: joined if either end is near the other.
 
     Args:
         pos: Coordinates ``[N, D]``.

@@ -76,7 +76,8 @@ def data_to_image(data: Data) -> Tensor:
     sizes = {
         (int(h), int(w))
         for h, w in zip(
-            torch.as_tensor(data.height).flatten(), torch.as_tensor(data.width).flatten(),
+            torch.as_tensor(data.height).flatten(),
+            torch.as_tensor(data.width).flatten(),
             strict=True,
         )
     }

@@ -84,7 +84,7 @@ class _ModelBased(nn.Module):
 
 
 class IGLR(_ModelBased):
-    r"""Model-based GLR interpolation: :math:`\min_x x^\top Lx` s.t. :math:`Hx=y` on a bilateral graph.
+    r"""Model-based GLR interpolation: :math:`\min_x x^\top Lx`, :math:`Hx=y`, bilateral graph.
 
     Solved by CG on the free pixels; no parameters to train. The graph is built from the bilinear
     first guess and again from each result.
@@ -113,7 +113,7 @@ class IGLR(_ModelBased):
 
 
 class IGTV(_ModelBased):
-    r"""Model-based GTV interpolation: :math:`\min_x\|Cx\|_1` s.t. :math:`Hx=y` on a bilateral graph.
+    r"""Model-based GTV interpolation: :math:`\min_x\|Cx\|_1`, :math:`Hx=y`, bilateral graph.
 
     Solved by ADMM; no parameters to train.
 

@@ -38,7 +38,9 @@ def save_pretrained(
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path.name!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
     kept = {**(metadata or {}), _CONFIG_KEY: json.dumps(model.config.as_dict(), sort_keys=True)}
     # Written by ourselves: files of tempfile and of safetensors are readable by their owner only.
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
@@ -67,7 +69,9 @@ def load_pretrained(path: str | Path, device: torch.device | str = "cpu") -> Unr
     except (SafetensorError, OSError, RuntimeError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
     if _CONFIG_KEY not in metadata:
-        raise CheckpointError(f"{path} holds no gsp_unroll configuration; save with save_pretrained")
+        raise CheckpointError(
+            f"{path} holds no gsp_unroll configuration; save with save_pretrained"
+        )
     try:
         model = build(ModelConfig(**json.loads(metadata[_CONFIG_KEY])))
     except (TypeError, ValueError) as error:
@@ -75,5 +79,7 @@ def load_pretrained(path: str | Path, device: torch.device | str = "cpu") -> Unr
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(f"the weights in {path} do not fit its configuration: {error}") from error
+        raise CheckpointError(
+            f"the weights in {path} do not fit its configuration: {error}"
+        ) from error
     return model.to(device).eval()

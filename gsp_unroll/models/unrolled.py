@@ -75,7 +75,7 @@ class UnrolledBlock(nn.Module):
 
 
 class UnrolledNetwork(nn.Module):
-    """Base of :class:`UGLR` and :class:`UGTV`: call it with an image, a graph signal or ``Data``."""
+    """Base of :class:`UGLR` and :class:`UGTV`: call it with images or graph signals."""
 
     config: ModelConfig
 

@@ -41,7 +41,9 @@ class MahalanobisGraph(MessagePassing):
         ValueError: If ``norm`` is unknown or a size is below 1.
     """
 
-    def __init__(self, heads: int, features: int, norm: str = "softmax", scale: float = 1.0) -> None:
+    def __init__(
+        self, heads: int, features: int, norm: str = "softmax", scale: float = 1.0
+    ) -> None:
         super().__init__(aggr="sum", node_dim=0)
         self.heads = checks.positive_int("heads", heads)
         self.features = checks.positive_int("features", features)

@@ -48,9 +48,7 @@ class UnrolledCG(nn.Module):
         nn.init.constant_(self.alpha, self.initial[0])
         nn.init.constant_(self.beta, self.initial[1])
 
-    def forward(
-        self, operator: Callable[[Tensor], Tensor], x: Tensor, residual: Tensor
-    ) -> Tensor:
+    def forward(self, operator: Callable[[Tensor], Tensor], x: Tensor, residual: Tensor) -> Tensor:
         """Run from ``x`` with ``residual`` = ``b - A x``."""
         # The zero keeps a lone beta in the graph, which distributed training insists on.
         alpha = (self.alpha + 0 * self.beta)[..., None, None].to(x.dtype)
@@ -65,4 +63,5 @@ class UnrolledCG(nn.Module):
         return x
 
     def extra_repr(self) -> str:
+        """Sizes shown by ``print``."""
         return f"steps={self.alpha.shape[0]}, heads={self.alpha.shape[1]}"

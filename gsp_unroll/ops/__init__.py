@@ -1,4 +1,4 @@
-"""Graph operators with lean autograd, in PyG's layout; :mod:`.planar` holds the networks' layout."""
+"""Graph operators with lean autograd in PyG's layout; :mod:`.planar` is the networks' own."""
 
 from gsp_unroll.ops.public import (
     degree,

@@ -150,7 +150,9 @@ def both_directions(w: Tensor) -> Tensor:
 
 class _SumEnds(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, topology: Topology, at_u: Tensor, at_v: Tensor) -> Tensor:  # noqa: E501
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, topology: Topology, at_u: Tensor, at_v: Tensor
+    ) -> Tensor:
         ctx.topology = topology
         return topology.kernels.sum_ends(at_u, at_v)
 

@@ -57,7 +57,7 @@ class LPState:
 
     @classmethod
     def start(cls, c: Tensor) -> LPState:
-        r"""State that agrees with a first signal: :math:`\tilde q_{1,2}=|c|\mp c`, multipliers 0."""
+        r"""State of a first signal: :math:`\tilde q_{1,2}=|c|\mp c`, multipliers 0."""
         magnitude = c.abs()
         return cls(magnitude - c, magnitude + c, torch.zeros_like(c), c.new_zeros(()))
 

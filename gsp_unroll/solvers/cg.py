@@ -1,4 +1,4 @@
-"""Conjugate gradients, many independent systems at once, each with its own scalars and its own end."""
+"""Conjugate gradients on many independent systems, each with its own scalars and end."""
 
 from __future__ import annotations
 

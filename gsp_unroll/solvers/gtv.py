@@ -23,6 +23,9 @@ _IMBALANCE = 3.0
 # ... every so many iterations, and left alone after so many, so that ADMM converges.
 _BALANCE_EVERY, _BALANCE_UNTIL = 20, 2000
 
+# Differences below this many rounding errors of their terms are noise.
+_ROUNDINGS = 16
+
 _TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
@@ -32,7 +35,8 @@ class GTVSolver:
 
     Args:
         tolerance: Stop a system when the largest primal and the largest dual residual over its
-            edges are both below ``tolerance`` times the largest :math:`|Cx|` (default: 1e-8 in float64, 1e-3 in float32).
+            edges are both below ``tolerance`` times the largest :math:`|Cx|` (default: 1e-8 in
+            float64, 1e-3 in float32).
         max_iterations: ADMM iterations (default: 5000).
         gamma: Penalty in units of the inverse mean :math:`|Cx|` of the start, so that it does not
             depend on the units of signal and weights (default: 1).
@@ -101,6 +105,8 @@ class GTVSolver:
         c = prior.difference(x)
         gamma = kappa * self._penalty(prior, c)
         scale = _largest(prior, c)
+        # A signal that is constant up to rounding has nothing left to solve.
+        rounding = _rounding(prior, x)
         if mu is not None:
             x = start
             c = prior.difference(x)
@@ -112,7 +118,7 @@ class GTVSolver:
 
         state, u_c = SPLITTINGS[self.splitting].start(c), torch.zeros_like(y)
         tolerance = self.tolerance if self.tolerance is not None else _TOLERANCE.get(y.dtype, 1e-3)
-        active = scale > 0
+        active = scale > rounding
         residual = torch.where(active, torch.inf, 0.0).to(y)
         iterations = torch.zeros_like(residual, dtype=torch.int32)
         for k in range(self.max_iterations):
@@ -146,7 +152,7 @@ class GTVSolver:
             state = new.where(running_edges, state)
             scale = torch.where(active, torch.maximum(scale, _largest(prior, c)), scale)
             residual = torch.where(active, torch.maximum(primal, dual) / scale, residual)
-            active = active & (residual > tolerance)
+            active = active & (residual * scale > torch.maximum(tolerance * scale, rounding))
             if self.balance and k % _BALANCE_EVERY == _BALANCE_EVERY - 1 and k < _BALANCE_UNTIL:
                 ratio = torch.where(primal > _IMBALANCE * dual, 0.5, 1.0).to(gamma)
                 ratio = torch.where(dual > _IMBALANCE * primal, 2.0, ratio)
@@ -181,6 +187,13 @@ def _inner_tolerance(residual: Tensor, active: Tensor, tolerance: float) -> Tens
     wanted = (0.05 * residual).clamp(min=0.01 * tolerance, max=1e-3)
     # Times a norm of zero, infinity would be NaN.
     return torch.where(active, wanted, torch.finfo(residual.dtype).max)
+
+
+def _rounding(prior: GTV, x: Tensor) -> Tensor:
+    """Size of the rounding errors of ``Cx`` ``[*, C, G]``."""
+    at_u, at_v = prior.topology.kernels.at_ends(x.detach().abs())
+    largest = _largest(prior, prior.weight.detach().unsqueeze(-2) * (at_u + at_v))
+    return _ROUNDINGS * torch.finfo(x.dtype).eps * largest
 
 
 def _norm(topology: Topology, value: Tensor) -> Tensor:

@@ -60,7 +60,9 @@ class Solution:
             if count:
                 parts.append(f"{count} of {total} systems {advice}")
         residual = self.stats.get("residual")
-        worst = "" if residual is None else f" (largest relative residual {float(residual.max()):.1e})"
+        worst = (
+            "" if residual is None else f" (largest relative residual {float(residual.max()):.1e})"
+        )
         return "; ".join(parts) + worst
 
     def raise_for_status(self) -> Solution:

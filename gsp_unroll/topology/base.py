@@ -95,7 +95,7 @@ class Topology(ABC):
 
     @abstractmethod
     def graph_spread(self, value: Tensor) -> Tensor:
-        """Give each node the value of its graph: ``[*, G] -> [*, N]`` (or ``[*, 1]`` if ``G = 1``)."""
+        """Give each node the value of its graph: ``[*, G] -> [*, N]``; ``[*, 1]`` if ``G = 1``."""
 
     @abstractmethod
     def graph_spread_edges(self, value: Tensor) -> Tensor:

@@ -27,7 +27,9 @@ def topology_from_data(data: Data, backend: str = "native") -> Topology:
         return grid
     if data.num_nodes is None:
         raise ValueError("data.num_nodes is unknown; set data.num_nodes or data.x")
-    return Graph(data.edge_index, int(data.num_nodes), getattr(data, "batch", None), backend=backend)
+    return Graph(
+        data.edge_index, int(data.num_nodes), getattr(data, "batch", None), backend=backend
+    )
 
 
 def to_planar(topology: Topology, value: Tensor) -> Tensor:

@@ -170,9 +170,7 @@ class Grid(Topology):
                     slot.append(place[-dr, -dc] * self.num_nodes + other)
         keep = torch.stack(inside, dim=1)
         source = node.unsqueeze(1).expand_as(keep)
-        self._cache["edge_index"] = torch.stack(
-            [source[keep], torch.stack(target, dim=1)[keep]]
-        )
+        self._cache["edge_index"] = torch.stack([source[keep], torch.stack(target, dim=1)[keep]])
         self._cache["edge_slot"] = torch.stack(slot, dim=1)[keep]
 
 
@@ -188,8 +186,5 @@ def half_offsets(window: int) -> tuple[tuple[int, int], ...]:
     """Offsets ``(dr, dc)`` of half the window: each undirected edge once."""
     reach = window // 2
     return tuple(
-        (dr, dc)
-        for dr in range(reach + 1)
-        for dc in range(-reach, reach + 1)
-        if dr > 0 or dc > 0
+        (dr, dc) for dr in range(reach + 1) for dc in range(-reach, reach + 1) if dr > 0 or dc > 0
     )

@@ -50,14 +50,15 @@ def test_the_file_can_be_read_by_others_as_the_umask_says(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(step, tmp_path, monkeypatch):
     path = save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors")
     before = path.read_bytes()
 
     def fail(*arguments, **named):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("gsp_unroll.models.pretrained.Path.write_bytes", fail)
+    monkeypatch.setattr(f"gsp_unroll.models.pretrained.Path.{step}", fail)
     with pytest.raises(OSError, match="no space"):
         save_pretrained(UGTV(1, **SMALL), path)
     assert path.read_bytes() == before

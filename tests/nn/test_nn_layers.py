@@ -5,6 +5,8 @@ import torch
 from helpers import close, dense_incidence, dense_laplacian, random_weight, saved_bytes
 from torch import nn
 
+from gsp_unroll.models import ModelConfig
+from gsp_unroll.models.ugtv import GTVBlock
 from gsp_unroll.nn import GLRLayer, GTVLayer
 from gsp_unroll.nn.scalars import inverse_softplus
 from gsp_unroll.priors import GLR, GTV
@@ -104,6 +106,20 @@ def test_gtv_layers_are_admm_iterations_of_the_paper():
         x, state = layer(prior, x, observed, state.rescale(last / layer.gamma.detach()))
         last = layer.gamma.detach()
     close(x, expected, 1e-8)
+
+
+def test_a_block_of_ugtv_is_admm_on_the_square_root_of_the_weights():
+    w, observed, x = problem()
+    schedule = [(1.0, 0.5), (2.5, 0.3), (0.6, 0.9)]
+    config = ModelConfig("ugtv", CHANNELS, 1, len(schedule), 3, HEADS, 2, 4, 3)
+    block = GTVBlock(config).double()
+    with torch.no_grad():
+        for layer, (gamma, kappa) in zip(block.layers, schedule, strict=True):
+            layer.cg = ExactCG()
+            layer.raw_gamma.fill_(inverse_softplus(gamma))
+            layer.raw_kappa.fill_(inverse_softplus(kappa))
+    expected = literal_admm(w.sqrt(), x, observed, schedule)
+    close(block.solve(GRID, w, x, observed), expected, 1e-8)
 
 
 @pytest.mark.parametrize("kind", [GLRLayer, GTVLayer])

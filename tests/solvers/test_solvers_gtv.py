@@ -272,6 +272,35 @@ def test_a_constant_signal_is_its_own_solution():
     assert solution.converged
 
 
+@pytest.mark.parametrize("splitting", SPLITTINGS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_samples_converge_from_a_start_that_is_constant_up_to_rounding(splitting, dtype):
+    grid = Grid(4, 5, 3)
+    y = torch.full((1, 2, 20), 0.7, dtype=dtype)
+    y[:, 1] = 300.0
+    w = random_weight(grid, 1, dtype=dtype)
+    mask = torch.arange(20) % 7 == 0
+    noise = 4 * torch.finfo(dtype).eps * torch.randn(y.shape, dtype=dtype)
+    start = torch.where(mask, y, y * (1 + noise))
+    solution = GTVSolver(splitting=splitting).solve(GTV(grid, w), y, mask, start)
+    assert solution.converged, solution.message()
+    close(solution.value, y, 20 * torch.finfo(dtype).eps)
+
+
+@on_every_topology("graph", "batch")
+def test_one_sample_in_a_component_gives_a_constant_and_converges(topology):
+    w = random_weight(topology, 1)
+    y = torch.randn(1, 3, topology.num_nodes, dtype=torch.float64)
+    mask = torch.zeros(topology.num_nodes, dtype=torch.bool)
+    while (lost := topology.unobserved_component(mask)) is not None:
+        mask[lost[-1]] = True
+    start = solve_glr(GLR(topology, w), y, mask).value
+    prior = GTV(topology, w)
+    solution = GTVSolver().solve(prior, y, mask, start)
+    assert solution.converged, solution.message()
+    assert float(prior.energy(solution.value).max()) < 1e-10
+
+
 def test_nan_is_reported_for_that_system_only():
     grid = Grid(3, 3, 3)
     w, y, mask, start = problem(grid, 2)

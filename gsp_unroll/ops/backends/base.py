@@ -33,7 +33,7 @@ class Kernels(Protocol):
         """``(s_u, s_v)`` for each edge, each ``[*, M]``."""
 
     def sum_ends(self, at_u: Tensor, at_v: Tensor) -> Tensor:
-        """Adjoint of :meth:`at_ends`: ``sum_{e: u = i} at_u + sum_{e: v = i} at_v`` -> ``[*, N]``."""
+        """Adjoint of :meth:`at_ends`: each value added up at its own end -> ``[*, N]``."""
 
     def max_ends(self, w: Tensor) -> Tensor:
         """Largest value on the edges of each node -> ``[*, N]``; ``-inf`` at isolated nodes."""

@@ -1,4 +1,4 @@
-"""Graph kernels: sparse matrix products over CSR with int32 indices, gathers over each edge once."""
+"""Graph kernels: sparse products over CSR with int32 indices, gathers over each edge once."""
 
 from __future__ import annotations
 

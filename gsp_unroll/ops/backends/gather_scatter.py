@@ -1,4 +1,4 @@
-"""The plain way: gather both ends of every edge, compute, scatter back. The baseline to compare with."""
+"""The plain way, to compare with: gather both ends of every edge, compute, scatter back."""
 
 from __future__ import annotations
 
