@@ -55,11 +55,12 @@ def check_observed(topology: Topology, mask: Tensor) -> None:
         lost = topology.unobserved_component(column)
         if lost is None:
             continue
-        channel = int((inverse == k).nonzero()[0]) % mask.shape[-2]
+        sample, channel = divmod(int((inverse == k).nonzero()[0]), mask.shape[-2])
+        whose = f"channel {channel}" + (f" of sample {sample}" if sample else "")
         nodes = ", ".join(str(int(i)) for i in lost[:5])
         more = f", ... ({lost.numel()} nodes)" if lost.numel() > 5 else ""
         raise ValueError(
-            "mask must observe at least one node of every connected component, but channel "
-            f"{channel} has no sample in the component of nodes {nodes}{more}; observe a node "
+            "mask must observe at least one node of every connected component, but "
+            f"{whose} has no sample in the component of nodes {nodes}{more}; observe a node "
             "there, remove the component, or join it to the rest"
         )

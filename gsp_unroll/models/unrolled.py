@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,7 +27,7 @@ class BlockReport:
 
     Attributes:
         topology: Structure.
-        weight: Learned planar weights ``[B, heads, M]``.
+        weight: Learned planar weights ``[B, heads, M]``; ``[B, heads, 2, M]`` if directed.
         estimate: Signal after the block ``[B, C, N]``.
     """
 
@@ -36,7 +36,7 @@ class BlockReport:
     estimate: Tensor
 
 
-class UnrolledBlock(nn.Module):
+class UnrolledBlock(nn.Module, ABC):
     """Learn graphs from the current signal, solve on each, mix the heads, blend with the input.
 
     ``x_new = sum_h a_h x_h`` with learned ``a_h`` (1/heads at first), samples put back, then
@@ -74,7 +74,7 @@ class UnrolledBlock(nn.Module):
         return torch.where(observed, x, skip * mixed + (1 - skip) * x), weight
 
 
-class UnrolledNetwork(nn.Module):
+class UnrolledNetwork(nn.Module, ABC):
     """Base of :class:`UGLR` and :class:`UGTV`: call it with images or graph signals."""
 
     config: ModelConfig

@@ -68,7 +68,7 @@ def test_one_round_of_iglr_is_the_harmonic_solution_on_the_bilateral_graph():
 
 
 def test_one_round_of_igtv_has_less_total_variation_than_the_guess_and_iglr():
-    y, mask = sample(2)
+    y, mask = sample(1, 6, 6)
     prior = GTV(*first_graph(y, mask))
     energy = lambda x: prior.energy(x.flatten(-2))  # noqa: E731
     best = energy(IGTV(*SIGMAS, rounds=1, solver=GTVSolver(tolerance=1e-4))(y, mask))
