@@ -518,6 +518,8 @@ class _Trainer:
         if self.boards is not None:
             self.boards.close()
         if self.fabric.world_size > 1:
+            # None leaves while another still talks to it.
+            self.fabric.barrier()
             torch.distributed.destroy_process_group()
 
     # -- between processes -------------------------------------------------------------------------

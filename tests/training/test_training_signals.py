@@ -9,6 +9,14 @@ import pytest
 from gsp_unroll.training.signals import StopRequest, TrainingInterrupted
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """Ctrl-C as in a terminal: a shell starts its background jobs with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted_and_handlers_come_back(signum):
     before = {s: signal.getsignal(s) for s in StopRequest.SIGNALS}
