@@ -92,8 +92,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/graph_signal.png", help="picture to write")
     args = parser.parse_args()
-    if not 0 < args.observed < 1:
-        parser.error(f"--observed must be between 0 and 1, got {args.observed}")
+    if not 0.02 <= args.observed <= 0.98:
+        parser.error(f"--observed must be between 0.02 and 0.98, got {args.observed}")
+    if args.repeats < 1 or not 2 <= args.neighbours <= 100:
+        parser.error("--repeats must be at least 1 and --neighbours between 2 and 100")
     return args
 
 

@@ -27,7 +27,12 @@ def main() -> int:
     args = parse_args()
     try:
         run(args)
-    except (ValueError, OSError) as error:  # what a user can mend, in one line
+    except (
+        ValueError,
+        OSError,
+        RuntimeError,
+        AssertionError,
+    ) as error:  # what a user can mend, in one line
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -36,7 +41,9 @@ def main() -> int:
 def run(args: argparse.Namespace) -> None:
     model = load_model(args)
     cfa = CFA.from_name(args.cfa)
-    image = read_image(args.input, channels=1 if args.mosaic else 3)
+    image = read_image(args.input, channels=None if args.mosaic else 3)
+    if args.mosaic and len(image) != 1:
+        raise ValueError(f"--mosaic needs an image of 1 channel, {args.input} has {len(image)}")
     mask = cfa.mask(*image.shape[1:])
     if args.mosaic:
         y = image * mask

@@ -13,6 +13,7 @@ from __future__ import annotations
 import shlex
 import sys
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -28,30 +29,39 @@ from gsp_unroll.inference import restore
 from gsp_unroll.models import load_pretrained
 from gsp_unroll.observe import observe
 from gsp_unroll.plotting import restoration_report
-from gsp_unroll.training import parse_arguments, report_sources, run
+from gsp_unroll.training import (
+    first_readable,
+    one_line_errors,
+    parse_arguments,
+    report_sources,
+    run,
+)
 
 
 def main() -> None:
     """Train, compare with classical methods, draw."""
     command = parse_arguments(__doc__, default_config="configs/ugtv_interpolate.yaml")
     config = command.config
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    task = config.task.build()
+    # What the report needs is looked at before the training, not after it.
+    names = ["bilinear", "bicubic_shifted", "bicubic"]
+    with one_line_errors():
+        sources, data = report_sources(config.data, command.test)
+        classical = resolve_methods(names, task, device)
     result = run(command)
     if not result.is_main:
         return
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_pretrained(result.weights, device=device)
-    task = config.task.build()
-    names = ["bilinear", "bicubic_shifted", "bicubic"]
     # Photographs of more than 1024 pixels a side are restored in overlapping tiles.
     network = partial(restore, model, tile=1024)
     parameters = sum(p.numel() for p in model.parameters())
     methods = [
-        *resolve_methods(names, task, device),
+        *classical,
         Method(config.model.name, network, parameters),
     ]
 
-    sources, data = report_sources(config.data, command.test)
     report = evaluate(
         sources,
         task,
@@ -66,11 +76,12 @@ def main() -> None:
     files = write_report(report, command.out, stem="metrics", command=shlex.join(sys.argv))
 
     # The picture: one image, and the graph that the network learned where it matters most.
-    truth = task.prepare(sources[0].load())
+    name, image = first_readable(sources)
+    truth = task.prepare(image)
     mask = task.mask(*truth.shape[-2:])
     y = observe(truth, mask, noise_sigma=config.task.noise_sigma)
     restored = network(y.to(device), mask.to(device)).cpu()
-    picture = command.out / f"{sources[0].name.split('.')[0]}.png"
+    picture = command.out / f"{Path(name).stem}.png"
     files.append(restoration_report(picture, truth, y, mask, restored, model.cpu()))
 
     print(f"trained for {result.steps} steps in {result.seconds / 60:.1f} minutes")

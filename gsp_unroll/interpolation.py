@@ -10,15 +10,19 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gsp_unroll import checks
-from gsp_unroll.graphs.validate import check_observation, check_observed
+from gsp_unroll.graphs.validate import check_observation, check_observed, signal_and_mask
 from gsp_unroll.ops.public import symmetric_planar
 from gsp_unroll.priors import GLR, GTV
 from gsp_unroll.solvers import ConjugateGradient, GTVSolver, Solution, solve_glr
-from gsp_unroll.topology import Topology
+from gsp_unroll.topology import Graph, Topology
 from gsp_unroll.topology.from_data import from_planar, to_planar
 
 PRIORS = ("glr", "gtv")
 ON_FAILURE = ("warn", "raise", "ignore")
+
+
+# GTV converges slowly; this is what float32 signals are worth.
+_TOLERANCE_SINGLE = 1e-3
 
 
 class NotConvergedWarning(UserWarning):
@@ -55,8 +59,8 @@ def interpolate(
               (default: ones).
         prior: ``"glr"`` or ``"gtv"`` (default: ``"glr"``).
         mu: Positive weight of the prior for noisy samples (default: keep the samples).
-        tolerance: Relative tolerance of the solver (default: 1e-12 or 1e-6 for GLR, 1e-8 or 1e-3
-            for GTV, in float64 or float32).
+        tolerance: Relative tolerance of the solver, which computes in float64 (default: 1e-12 for
+            GLR; for GTV 1e-3 if ``x`` is float32 and 1e-8 if it is float64).
         max_iterations: Limit for the solver (default: 10 000 CG steps or 5000 ADMM iterations).
         on_failure: What to do if a system does not converge: ``"warn"``, ``"raise"`` or
             ``"ignore"`` (default: ``"warn"``).
@@ -67,7 +71,7 @@ def interpolate(
     Raises:
         TypeError: If a dtype does not fit.
         ValueError: If something is missing, has a wrong shape, is not finite, or a connected
-            component has no observed node.
+            component (edges of weight zero do not connect) has no observed node.
         SolverError: If a system does not converge and ``on_failure="raise"``.
 
     Source: GLR and GTV interpolation of Do et al., NeurIPS 2024.
@@ -84,12 +88,13 @@ def interpolate(
     checks.one_of("on_failure", on_failure, ON_FAILURE)
     if not isinstance(data, Data):
         raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
-    signal, mask = _signal_and_mask(data)
+    signal, mask = signal_and_mask(data)
     topology = Topology.from_data(data)
     y, observed = to_planar(topology, signal), to_planar(topology, mask)
     observed = check_observation(y, observed)
     check_observed(topology, observed)
     weight = _weights(data, topology, y)
+    _check_connected(data, mask)
     solution = _solve(topology, weight, y, observed, prior, mu, tolerance, max_iterations)
     if on_failure == "raise":
         solution.raise_for_status()
@@ -110,50 +115,49 @@ def _solve(
     tolerance: float | None,
     max_iterations: int | None,
 ) -> Solution:
-    samples = torch.where(observed, y, 0)
+    """Solve in float64, around the mean and in units of the largest weight and deviation.
+
+    So neither the units of signal and weights nor a small ``mu`` cost precision.
+    """
+    single = y.dtype != torch.float64
+    y64, weight = y.double(), weight.double()
+    count = topology.graph_sum(observed.double())
+    mean = topology.graph_spread(topology.graph_sum(torch.where(observed, y64, 0)) / count)
+    centred = torch.where(observed, y64 - mean, 0)
+    size = _positive_or_one(centred.abs().max())
+    largest = _positive_or_one(weight.max()) if weight.numel() else weight.new_ones(())
+    centred, weight = centred / size, weight / largest
+    if mu is not None:
+        mu = checks.in_range("mu", mu, 0, open_low=True) * float(largest)
     cg = ConjugateGradient(
         tolerance=tolerance if prior == "glr" else None,
         max_iterations=10_000 if max_iterations is None or prior == "gtv" else max_iterations,
     )
-    # Solving around the mean keeps the precision where the signal is large against its variation.
-    count = topology.graph_sum(observed.to(y.dtype))
-    mean = topology.graph_spread(topology.graph_sum(samples) / count)
-    centred = torch.where(observed, y - mean, 0)
-    start = solve_glr(GLR(topology, weight), centred, observed, mu=mu, cg=cg)
+    solution = solve_glr(GLR(topology, weight), centred, observed, mu=mu, cg=cg)
     if prior == "gtv":
         solver = GTVSolver(
-            tolerance=tolerance,
+            tolerance=tolerance if tolerance is not None or not single else _TOLERANCE_SINGLE,
             max_iterations=5000 if max_iterations is None else max_iterations,
         )
-        start = solver.solve(GTV(topology, weight), centred, observed, start.value, mu=mu)
-    value = start.value + mean
+        mu = None if mu is None else mu / float(size)
+        start = solution.value
+        solution = solver.solve(GTV(topology, weight), centred, observed, start, mu=mu)
+    value = (solution.value * size + mean).to(y.dtype)
     if mu is None:
         value = torch.where(observed, y, value)
-    return Solution(value, start.status, start.stats)
+    return Solution(value, solution.status, solution.stats)
 
 
-def _signal_and_mask(data: Data) -> tuple[Tensor, Tensor]:
-    if data.x is None:
-        raise ValueError("data.x is missing; set it to the signal, NaN where unknown")
-    x = data.x
-    if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"data.x must be float32 or float64, got {x.dtype}; use data.x.float()")
-    if x.dim() not in (1, 2):
-        raise ValueError(f"data.x must have shape [N] or [N, C], got {list(x.shape)}")
-    signal = x.reshape(len(x), -1)
-    if signal.numel() == 0:
-        raise ValueError(f"data.x must not be empty, got shape {list(x.shape)}")
-    mask = data.get("mask")
-    if mask is None:
-        return signal, ~torch.isnan(signal)
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise TypeError(f"data.mask must be a bool tensor (True = observed), got {kind}")
-    if mask.shape not in ((len(x),), x.shape, signal.shape):
-        raise ValueError(
-            f"data.mask must have shape [{len(x)}] or {list(x.shape)}, got {list(mask.shape)}"
-        )
-    return signal, mask.reshape(len(x), -1).expand_as(signal)
+def _positive_or_one(value: Tensor) -> Tensor:
+    return torch.where(value > 0, value, torch.ones_like(value))
+
+
+def _check_connected(data: Data, mask: Tensor) -> None:
+    """Edges of weight zero join nothing: check the components without them."""
+    weight = data.edge_weight
+    if weight is not None and bool((weight == 0).any()):
+        joined = Graph(data.edge_index[:, weight > 0], len(mask))
+        check_observed(joined, mask.T.unsqueeze(0))
 
 
 def _weights(data: Data, topology: Topology, y: Tensor) -> Tensor:

@@ -179,10 +179,53 @@ def test_not_data_is_named():
         interpolate(torch.ones(3))
 
 
-@pytest.mark.parametrize("prior", ["glr", "gtv"])
-def test_zero_weights_and_isolated_nodes_stay_finite(prior):
+def test_an_edge_of_weight_zero_joins_nothing():
+    x = torch.tensor([0.0, NAN, NAN, 3.0])
+    cut = torch.tensor([1.0, 1, 0, 0, 0, 0])
+    with pytest.raises(ValueError, match=r"no sample in the component of nodes 2"):
+        interpolate(Data(x=x, edge_index=PATH, edge_weight=cut))
+    joined = torch.tensor([1.0, 1, 0, 0, 2, 2])
+    out = interpolate(Data(x=x, edge_index=PATH, edge_weight=joined)).x
+    assert out.tolist() == pytest.approx([0, 0, 3, 3], abs=1e-6)
+
+
+def test_an_isolated_observed_node_keeps_its_sample():
     x = torch.tensor([0.0, NAN, NAN, 3.0, 5.0])
-    data = Data(x=x, edge_index=PATH, edge_weight=torch.zeros(6))
-    out = interpolate(data, prior=prior, on_failure="ignore").x
+    assert float(interpolate(Data(x=x, edge_index=PATH)).x[4]) == 5.0
+
+
+@pytest.mark.parametrize("prior", ["glr", "gtv"])
+@pytest.mark.parametrize(("unit", "weight"), [(1.0, 1e-30), (1.0, 1e20), (1e-30, 1.0), (1e30, 1.0)])
+def test_units_do_not_matter(prior, unit, weight):
+    x = torch.tensor([0.0, NAN, NAN, 3.0]) * unit
+    out = interpolate(
+        Data(x=x, edge_index=PATH, edge_weight=torch.full((6,), weight)), prior=prior
+    ).x
     assert torch.isfinite(out).all()
-    assert float(out[4]) == 5.0
+    if prior == "glr":
+        assert (out / unit).tolist() == pytest.approx([0, 1, 2, 3], abs=1e-5)
+
+
+@pytest.mark.parametrize("mu", [1e-2, 1e-4, 1e-6])
+def test_small_mu_is_solved_in_float32_too(mu):
+    data = sensors()
+    single = data.clone()
+    single.x, single.edge_weight = data.x.float(), data.edge_weight.float()
+    # Away from the offset of 280, which float32 holds to 3e-5 only.
+    error = (interpolate(single, mu=mu).x.double() - interpolate(data, mu=mu).x).abs()
+    assert float(error[:, 1].max()) < 1e-5
+
+
+def test_networks_take_the_same_signals_as_interpolate():
+    from gsp_unroll.models import UGTV
+
+    data = sensors(dtype=torch.float32)
+    model = UGTV(
+        1, blocks=1, layers=1, cg_steps=2, heads=1, features=2, maps=4, features_from="gnn"
+    )
+    one = Data(x=data.x[:, 1], mask=data.mask[:, 1], edge_index=data.edge_index)
+    marked = Data(x=torch.where(one.mask, one.x, NAN), edge_index=data.edge_index)
+    out = model.restore(one).x
+    assert out.shape == one.x.shape
+    assert torch.equal(out[one.mask], one.x[one.mask])
+    assert torch.equal(model.restore(marked).x, out)

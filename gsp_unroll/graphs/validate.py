@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from gsp_unroll import checks
 from gsp_unroll.topology import Topology
@@ -38,6 +39,40 @@ def check_observation(y: Tensor, mask: Tensor) -> Tensor:
             f"({int(bad.sum())} such entries); set mask to False there"
         )
     return observed
+
+
+def signal_and_mask(data: Data) -> tuple[Tensor, Tensor]:
+    """Signal and mask of a PyG ``Data``, both ``[N, C]``.
+
+    Args:
+        data: ``x`` ``[N]`` or ``[N, C]``, NaN = missing; optionally ``mask`` ``[N]`` or
+            ``[N, C]``, ``True`` = observed.
+
+    Raises:
+        TypeError: If ``x`` is not float32 or float64, or ``mask`` not boolean.
+        ValueError: If ``x`` is missing or empty, or a shape does not fit.
+    """
+    if data.x is None:
+        raise ValueError("data.x is missing; set it to the signal, NaN where unknown")
+    x = checks.tensor("data.x", data.x)
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"data.x must be float32 or float64, got {x.dtype}; use data.x.float()")
+    if x.dim() not in (1, 2):
+        raise ValueError(f"data.x must have shape [N] or [N, C], got {list(x.shape)}")
+    if x.numel() == 0:
+        raise ValueError(f"data.x must not be empty, got shape {list(x.shape)}")
+    signal = x.reshape(len(x), -1)
+    mask = data.get("mask")
+    if mask is None:
+        return signal, ~torch.isnan(signal)
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"data.mask must be a bool tensor (True = observed), got {kind}")
+    if mask.shape not in ((len(x),), (len(x), 1), signal.shape):
+        raise ValueError(
+            f"data.mask must have shape [{len(x)}] or {list(signal.shape)}, got {list(mask.shape)}"
+        )
+    return signal, mask.reshape(len(x), -1).expand_as(signal)
 
 
 def check_observed(topology: Topology, mask: Tensor) -> None:

@@ -82,4 +82,7 @@ def load_pretrained(path: str | Path, device: torch.device | str = "cpu") -> Unr
         raise CheckpointError(
             f"the weights in {path} do not fit its configuration: {error}"
         ) from error
+    for name, value in model.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"the weights {name!r} in {path} are not finite")
     return model.to(device).eval()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gsp_unroll import checks
-from gsp_unroll.graphs.validate import check_observation, check_observed
+from gsp_unroll.graphs.validate import check_observation, check_observed, signal_and_mask
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.nn import ImageFeatures, MahalanobisGraph, NodeFeatures
 from gsp_unroll.observe.fill import fill_in
@@ -131,10 +131,10 @@ class UnrolledNetwork(nn.Module, ABC):
         """Fill in the missing values of a PyG ``Data`` or ``Batch``.
 
         Args:
-            data: ``x [N, C]`` and boolean ``mask [N]`` or ``[N, C]`` (``True`` = observed), with
-                ``edge_index``; images from :func:`gsp_unroll.graphs.image_to_data` run on their
-                grid. With ``node_channels`` the further attributes are in
-                ``data.attributes [N, node_channels]``.
+            data: ``x [N]`` or ``[N, C]`` (NaN = missing), boolean ``mask [N]`` or ``[N, C]``
+                (``True`` = observed; default: where ``x`` is not NaN) and ``edge_index``;
+                images from :func:`gsp_unroll.graphs.image_to_data` run on their grid. With
+                ``node_channels`` further attributes are in ``data.attributes [N, node_channels]``.
 
         Returns:
             A copy of ``data`` with ``x`` restored.
@@ -144,26 +144,16 @@ class UnrolledNetwork(nn.Module, ABC):
             ValueError: If something is missing or does not fit.
         """
         topology = Topology.from_data(data)
-        for name in ("x", "mask"):
-            if data.get(name) is None:
-                raise ValueError(f"data.{name} is missing")
-        checks.shape("data.x", checks.tensor("data.x", data.x), ["nodes", "channels"])
-        mask, (nodes, channels) = checks.tensor("data.mask", data.mask), data.x.shape
-        if mask.shape not in ((nodes,), (nodes, 1), (nodes, channels)):
-            raise ValueError(
-                f"data.mask must have shape [{nodes}] or [{nodes}, {channels}], "
-                f"got {list(mask.shape)}"
-            )
-        mask = mask.reshape(nodes, -1)
+        signal, mask = signal_and_mask(data)
         extra = data.get("attributes")
         restored = self(
-            to_planar(topology, data.x),
-            to_planar(topology, mask.expand_as(data.x)),
+            to_planar(topology, signal),
+            to_planar(topology, mask),
             topology,
             None if extra is None else to_planar(topology, extra),
         )
         out = copy.copy(data)
-        out.x = from_planar(restored)
+        out.x = from_planar(restored).reshape(data.x.shape)
         return out
 
     def _run(

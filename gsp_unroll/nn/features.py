@@ -49,8 +49,8 @@ class ImageFeatures(nn.Module):
         """
         if not isinstance(topology, Grid):
             raise TypeError(
-                f"convolutional features need a Grid, got {type(topology).__name__}; "
-                'build the model with features_from="mlp" or "gnn" for general graphs'
+                f"convolutional features need a Grid, got {type(topology).__name__}: images of one "
+                'size as image_to_data makes them; for general graphs features_from="mlp" or "gnn"'
             )
         out = self.net(x.unflatten(-1, (topology.height, topology.width)))
         return out.flatten(-2).unflatten(1, (self.heads, self.features))

@@ -166,7 +166,7 @@ def _split(pattern: object) -> list[str]:
         if side * side != len(pattern):
             raise ValueError(
                 f"pattern must have a square number of letters or rows joined by '/', got "
-                f"{pattern!r} with {len(pattern)} letters"
+                f"{pattern!r} with {len(pattern)} letters; names go to CFA.from_name"
             )
         return [pattern[i * side : (i + 1) * side] for i in range(side)]
     if isinstance(pattern, np.ndarray):

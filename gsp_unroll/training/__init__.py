@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gsp_unroll.training.checkpoint import StateError, load_state, save_state
-from gsp_unroll.training.command import Command, parse_arguments, run
+from gsp_unroll.training.command import Command, one_line_errors, parse_arguments, run
 from gsp_unroll.training.config import (
     Config,
     DataConfig,
@@ -18,7 +18,7 @@ from gsp_unroll.training.loop import TrainingDiverged, TrainResult, train
 from gsp_unroll.training.schedule import learning_rate, progress
 from gsp_unroll.training.schema import ConfigError
 from gsp_unroll.training.signals import TrainingInterrupted
-from gsp_unroll.training.sources import report_sources, split_images
+from gsp_unroll.training.sources import first_readable, report_sources, split_images
 
 __all__ = [
     "EMA",
@@ -33,9 +33,11 @@ __all__ = [
     "TrainingDiverged",
     "TrainingInterrupted",
     "config_from_mapping",
+    "first_readable",
     "learning_rate",
     "load_config",
     "load_state",
+    "one_line_errors",
     "parse_arguments",
     "progress",
     "report_sources",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsp_unroll.training.config import Config, load_config
-from gsp_unroll.training.loop import TrainingDiverged, TrainResult, train
+from gsp_unroll.training.loop import STATE, TrainingDiverged, TrainResult, train
 from gsp_unroll.training.signals import TrainingInterrupted
 
 logger = logging.getLogger(__name__)
@@ -90,8 +91,10 @@ def run(command: Command) -> TrainResult:
 
     Exit codes: 2 for bad input, 1 for a run that diverged, 128 + signal for a stopped one.
     """
+    if command.resume and not (command.out / STATE).exists():
+        logger.warning("nothing to resume in %s: starting a new run there", command.out)
     try:
-        with logging_redirect_tqdm():
+        with logging_redirect_tqdm(), one_line_errors():
             return train(command.config, command.out, resume=command.resume)
     except TrainingInterrupted as stopped:
         logger.error("%s", stopped)
@@ -99,6 +102,13 @@ def run(command: Command) -> TrainResult:
     except TrainingDiverged as error:
         logger.error("error: %s", error)
         raise SystemExit(1) from None
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What a user can mend ends the process with one line and exit code 2, not a traceback."""
+    try:
+        yield
     except (ValueError, ImportError, OSError) as error:
         logger.error("error: %s", error)
         raise SystemExit(2) from None

@@ -123,6 +123,20 @@ def report_sources(data: DataConfig, folder: Path | None = None) -> tuple[list[S
     return [Source(path.name, lambda path=path: read_image(path)) for path in paths], "validation"
 
 
+def first_readable(sources: Sequence[Source]) -> tuple[str, Tensor]:
+    """Return name and image of the first source that can be read, for a picture of the result.
+
+    Raises:
+        ImageError: None of them can be read; the error of the last one.
+    """
+    for source in sources[:-1]:
+        try:
+            return source.name, source.load()
+        except ImageError as error:
+            logger.warning("no picture of %s: %s", source.name, error)
+    return sources[-1].name, sources[-1].load()
+
+
 def _centre(image: Tensor, side: int) -> Tensor:
     height, width = image.shape[-2:]
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)

@@ -40,7 +40,7 @@ def test_image_features_are_equivariant_to_translation_away_from_the_border():
 
 
 def test_image_features_refuse_a_general_graph_and_say_what_to_do():
-    with pytest.raises(TypeError, match=r'need a Grid, got Graph; .*features_from="mlp" or "gnn"'):
+    with pytest.raises(TypeError, match=r'need a Grid, got Graph: .*features_from="mlp" or "gnn"'):
         ImageFeatures(1, 1, 2)(torch.ones(1, 1, 5), Graph(random_edges(5), 5))
 
 
