@@ -69,6 +69,31 @@ def test_folder_in_table_and_picture_out(tmp_path, monkeypatch, capsys, script, 
     assert {"best.safetensors", "state.pt", "config.yaml", "0.png", "metrics.json"} <= names
 
 
+@pytest.mark.parametrize(
+    ("script", "config", "extra", "says"),
+    [
+        ("train_demosaic.py", "ugtv.yaml", ["--test", "empty"], "empty"),
+        ("train_interpolation.py", "ugtv.yaml", [], "does the task 'interpolate' only"),
+    ],
+)
+def test_what_the_report_needs_is_checked_before_the_training(
+    tmp_path, monkeypatch, caplog, script, config, extra, says
+):
+    photos = _write_photos(tmp_path / "photos")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        _run(
+            monkeypatch,
+            tmp_path,
+            script,
+            *["--config", ROOT / "configs" / config, "--data", photos, "--out", "run", *extra],
+            *["--set", *TINY],
+        )
+    assert stop.value.code == 2
+    assert says in caplog.text
+    assert not (tmp_path / "run").exists()
+
+
 def test_sigterm_saves_says_so_and_resumes(tmp_path, monkeypatch, caplog):
     photos = _write_photos(tmp_path / "photos")
     arguments = ["--config", ROOT / "configs" / "ugtv.yaml", "--data", photos, "--out", "run"]

@@ -7,7 +7,13 @@ import torch
 from training_helpers import tiny_config, write_photos
 
 from gsp_unroll.data.images import ImageError, builtin_images
-from gsp_unroll.training.sources import load_held_out, report_sources, split_images
+from gsp_unroll.evaluation import Source
+from gsp_unroll.training.sources import (
+    first_readable,
+    load_held_out,
+    report_sources,
+    split_images,
+)
 
 
 def test_held_out_images_are_spread_and_never_trained_on(tmp_path):
@@ -94,3 +100,16 @@ def test_images_of_the_final_figures(tmp_path):
     assert {source.name for source in sources} == set(builtin_images("test"))
     with pytest.raises(ValueError, match="no image is held out to report on"):
         report_sources(tiny_config(tmp_path / "p", data={"holdout": 0}).data)
+
+
+def test_the_picture_is_of_the_first_image_that_can_be_read(caplog):
+    def broken():
+        raise ImageError("cannot read image a.png: truncated")
+
+    image = torch.rand(3, 4, 4)
+    sources = [Source("a.png", broken), Source("b.png", lambda: image)]
+    name, found = first_readable(sources)
+    assert (name, found is image) == ("b.png", True)
+    assert "a.png" in caplog.text
+    with pytest.raises(ImageError, match=r"a\.png"):
+        first_readable(sources[:1])
