@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gsp_unroll import checks
 from gsp_unroll.data import png16
-from gsp_unroll.data.files import write_atomically
+from gsp_unroll.files import write_atomically
 from gsp_unroll.observe.luma import luma
 
 __all__ = [

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from gsp_unroll.data.files import write_atomically
 from gsp_unroll.evaluation.harness import Report
+from gsp_unroll.files import write_atomically
 
 _PACKAGES = ("torch", "torch-geometric", "numpy", "scikit-image", "colour-demosaicing", "pillow")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from gsp_unroll.files import write_atomically
 from gsp_unroll.models.build import build
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.unrolled import UnrolledNetwork
@@ -37,19 +37,11 @@ def save_pretrained(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path.name!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
     }
     kept = {**(metadata or {}), _CONFIG_KEY: json.dumps(model.config.as_dict(), sort_keys=True)}
-    # Written by ourselves: files of tempfile and of safetensors are readable by their owner only.
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(save(tensors, metadata=kept))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return write_atomically(path, save(tensors, metadata=kept))
 
 
 def load_pretrained(path: str | Path, device: torch.device | str = "cpu") -> UnrolledNetwork:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -122,7 +124,7 @@ class Graph(Topology):
         copy.backend = check_backend(backend)
         return copy
 
-    @property
+    @cached_property
     def kernels(self):  # noqa: ANN201 (typed by the base class; the import would be circular)
         from gsp_unroll.ops.backends import graph_kernels
 
@@ -180,6 +182,7 @@ class Graph(Topology):
         copy = object.__new__(Graph)
         copy.__dict__.update(self.__dict__)
         copy._cache = dict(self._cache)
+        copy.__dict__.pop("kernels", None)  # bound to the original
         return copy
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -104,7 +106,7 @@ class Grid(Topology):
     def with_backend(self, backend: str) -> Grid:
         return Grid(self.height, self.width, self.window, backend=backend, device=self._device)
 
-    @property
+    @cached_property
     def kernels(self):  # noqa: ANN201 (typed by the base class; the import would be circular)
         from gsp_unroll.ops.backends import grid_kernels
 

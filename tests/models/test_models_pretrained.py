@@ -50,7 +50,7 @@ def test_the_file_can_be_read_by_others_as_the_umask_says(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+@pytest.mark.parametrize("step", ["os.fdopen", "Path.replace"])
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(step, tmp_path, monkeypatch):
     path = save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors")
     before = path.read_bytes()
@@ -58,7 +58,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(step, tmp_path, mo
     def fail(*arguments, **named):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(f"gsp_unroll.models.pretrained.Path.{step}", fail)
+    monkeypatch.setattr(f"gsp_unroll.files.{step}", fail)
     with pytest.raises(OSError, match="no space"):
         save_pretrained(UGTV(1, **SMALL), path)
     assert path.read_bytes() == before

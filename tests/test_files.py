@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gsp_unroll.data.files import write_atomically
+from gsp_unroll.files import write_atomically
 
 
 def test_writes_and_replaces(tmp_path):
