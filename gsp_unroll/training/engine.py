@@ -10,6 +10,9 @@ import torch
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+# Groups that this process has left; see `leave_group`.
+_left: list[object] = []
+
 
 def make_fabric(precision: str) -> Fabric:
     """Return a launched `Fabric`: one process, or one rank of those that ``torchrun`` started.
@@ -67,3 +70,17 @@ def make_fabric(precision: str) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def leave_group(fabric: Fabric) -> None:
+    """Leave the group of processes together: none goes while another still talks to it.
+
+    The group itself lives on until the interpreter ends. Otherwise the gradient reducer of the
+    model would be its last owner, and free it while it holds the interpreter lock, for which a
+    worker thread of gloo, which the destructor waits for, may be waiting: a deadlock.
+    """
+    if fabric.world_size == 1:
+        return
+    _left.append(torch.distributed.group.WORLD)
+    fabric.barrier()
+    torch.distributed.destroy_process_group()

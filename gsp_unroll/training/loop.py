@@ -28,7 +28,7 @@ from gsp_unroll.training.checkpoint import (
 )
 from gsp_unroll.training.config import Config, save_config
 from gsp_unroll.training.ema import EMA
-from gsp_unroll.training.engine import make_fabric
+from gsp_unroll.training.engine import leave_group, make_fabric
 from gsp_unroll.training.feed import batches, step_indices
 from gsp_unroll.training.log import CsvLog, Progress, TensorBoard, clock
 from gsp_unroll.training.schedule import learning_rate, progress
@@ -517,10 +517,7 @@ class _Trainer:
         """Close what is open and leave the group of processes."""
         if self.boards is not None:
             self.boards.close()
-        if self.fabric.world_size > 1:
-            # None leaves while another still talks to it.
-            self.fabric.barrier()
-            torch.distributed.destroy_process_group()
+        leave_group(self.fabric)
 
     # -- between processes -------------------------------------------------------------------------
 
