@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gsp_unroll.ops import available_backends
 from gsp_unroll.topology import BACKENDS, Graph, Grid, Topology
 
 Operator = Callable[[Tensor], Tensor]
@@ -68,14 +69,25 @@ STRUCTURES: dict[str, Callable[[str], Topology]] = {
 }
 
 
+def needs_backend(backend: str, device: str = "cpu") -> pytest.MarkDecorator:
+    """Skip a test where ``backend`` cannot compute on ``device``."""
+    return pytest.mark.skipif(
+        backend not in available_backends(device), reason=f"{backend} is not installed for {device}"
+    )
+
+
 def on_every_topology(*names: str):
     """Run a test on all :data:`STRUCTURES` (or those named) with all backends, as ``topology``."""
     return pytest.mark.parametrize(
         "topology",
         [
-            pytest.param(STRUCTURES[name](backend), id=f"{name}-{backend}")
+            pytest.param(
+                STRUCTURES[name](backend), id=f"{name}-{backend}", marks=needs_backend(backend)
+            )
             for name in names or STRUCTURES
             for backend in BACKENDS
+            # Interpreted, it takes too long; it has tests of its own.
+            if backend != "triton"
         ],
     )
 

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from helpers import STRUCTURES, assert_all_finite, close, random_edges
+from helpers import STRUCTURES, assert_all_finite, close, needs_backend, random_edges
 from torch_geometric.data import Batch, Data
 
 from gsp_unroll import ops
 from gsp_unroll.graphs import image_to_data, knn_edge_index
 from gsp_unroll.models import IGLR, IGTV, UGLR, UGTV, load_pretrained, save_pretrained
+from gsp_unroll.nn import capture_blocks
 from gsp_unroll.ops import planar
 from gsp_unroll.ops.softmax import NORMS, edge_softmax
 from gsp_unroll.priors import GLR, GTV
@@ -20,7 +21,9 @@ pytestmark = [
 ]
 
 every_topology = pytest.mark.parametrize("name", STRUCTURES)
-every_backend = pytest.mark.parametrize("backend", BACKENDS)
+every_backend = pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=needs_backend(name, "cuda")) for name in BACKENDS]
+)
 SMALL = {"blocks": 2, "layers": 2, "cg_steps": 3, "heads": 2, "features": 3, "maps": 6, "window": 3}
 
 
@@ -48,11 +51,16 @@ def assert_same_on_both(function, *inputs, tolerance=1e-11):
         close(ours, reference, tolerance)
 
 
+def on_both(name, backend):
+    """A topology, and for each device what computes there: the plain way on the CPU."""
+    topology = STRUCTURES[name]("gather_scatter")
+    return topology, {"cpu": topology, "cuda": topology.with_backend(backend).to("cuda")}
+
+
 @every_backend
 @every_topology
 def test_planar_operators(name, backend):
-    topology = STRUCTURES[name](backend)
-    moved = {"cpu": topology, "cuda": topology.to("cuda")}
+    topology, moved = on_both(name, backend)
     w = torch.rand(2, topology.num_edges).double()
     both = torch.rand(2, 2, topology.num_edges).double()
     x = torch.randn(2, 3, topology.num_nodes).double()
@@ -70,8 +78,7 @@ def test_planar_operators(name, backend):
 @every_backend
 @every_topology
 def test_public_operators(name, backend):
-    topology = STRUCTURES[name](backend)
-    moved = {"cpu": topology, "cuda": topology.to("cuda")}
+    topology, moved = on_both(name, backend)
     weight = torch.rand(topology.edge_index.shape[1], 2).double()
     x = torch.randn(topology.num_nodes, 2, 3).double()
     e = torch.randn(len(topology.ends[0]), 2, 3).double()
@@ -80,6 +87,68 @@ def test_public_operators(name, backend):
     assert_same_on_both(lambda d, w, e: ops.difference_adjoint(moved[d], w, e), weight, e)
     assert_same_on_both(lambda d, w: ops.degree(moved[d], w), weight)
     assert_same_on_both(lambda d, w: ops.edge_softmax(moved[d], w), weight)
+
+
+@every_backend
+@pytest.mark.parametrize("name", ["grid", "graph"])
+def test_float32_is_near_float64_at_size(name, backend):
+    """Several tiles, borders that fit none of them, more channels than a thread holds."""
+    grid = Grid(67, 131, 5, backend=backend, device="cuda")
+    topology = grid if name == "grid" else Graph(grid.edge_index, grid.num_nodes, backend=backend)
+    plain = topology.with_backend("gather_scatter").to("cpu")
+    for channels in (1, 3, 6):
+        w = torch.rand(2, 2, topology.num_edges)
+        x = torch.randn(2, 2, channels, topology.num_nodes)
+        e = torch.randn(2, 2, channels, topology.num_edges)
+        for function, inputs in (
+            (planar.laplacian, (w, x)),
+            (planar.difference, (w, x)),
+            (planar.divergence, (w, e)),
+            (planar.distance, (x,)),
+            (planar.degree, (w,)),
+            (edge_softmax, (10 * w,)),
+        ):
+            expected = gradients_of(function, plain, [i.double() for i in inputs])
+            actual = gradients_of(function, topology, [i.cuda() for i in inputs])
+            for ours, reference in zip(actual, expected, strict=True):
+                close(ours.double(), reference, 2e-4)
+
+
+def gradients_of(function, topology, inputs):
+    """Value and gradients, on the CPU."""
+    leaves = [value.requires_grad_() for value in inputs]
+    value = function(topology, *leaves)
+    direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(7))
+    found = torch.autograd.grad(value, leaves, direction.to(value))
+    return [tensor.detach().cpu() for tensor in (value, *found)]
+
+
+@pytest.mark.parametrize("backend", ["native", "triton", "torch"])
+@pytest.mark.parametrize("name", ["grid6x7w5", "graph", "batch"])
+def test_repeats_are_bitwise_equal(name, backend):
+    topology = STRUCTURES[name](backend).to("cuda")
+    if backend == "torch" and isinstance(topology, Graph):
+        pytest.skip("index_add_ on CUDA adds in any order")
+    w = torch.rand(4, topology.num_edges, device="cuda")
+    x = torch.randn(4, 3, topology.num_nodes, device="cuda")
+    e = torch.randn(4, 3, topology.num_edges, device="cuda")
+    for function, inputs in (
+        (planar.laplacian, (w, x)),
+        (planar.difference, (w, x)),
+        (planar.divergence, (w, e)),
+        (planar.distance, (x,)),
+        (edge_softmax, (w,)),
+    ):
+        first = gradients_of(function, topology, [i.clone() for i in inputs])
+        for _ in range(3):
+            again = gradients_of(function, topology, [i.clone() for i in inputs])
+            assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
+
+
+def test_native_is_triton():
+    pytest.importorskip("triton")
+    for topology in (Grid(3, 3, 3, device="cuda"), STRUCTURES["graph"]("native").to("cuda")):
+        assert type(topology.kernels) is type(topology.with_backend("triton").kernels)
 
 
 def test_a_topology_on_another_device_is_named():
@@ -145,6 +214,46 @@ def test_networks_in_value_and_gradients(network):
         assert torch.equal(out.detach().cpu()[kept], y[kept])
     for ours, reference in zip(results[1], results[0], strict=True):
         close(ours, reference, 1e-8)
+
+
+@pytest.mark.parametrize("network", [UGLR, UGTV])
+def test_captured_blocks_give_the_same_values_and_gradients(network):
+    model = network(3, **SMALL).double().cuda()
+    captured = capture_blocks(model)
+    results = {model: [], captured: []}
+    for seed in range(3):
+        torch.manual_seed(seed)
+        y, mask = (value.cuda() for value in images(torch.float64))
+        for each, found in results.items():
+            model.zero_grad()
+            # Gradients of two backwards add up.
+            for part in (y[:1], y[1:]):
+                each(part, mask).square().sum().backward()
+            with torch.inference_mode():
+                found.append(each(y, mask).clone())
+            found.extend(p.grad.clone() for p in model.parameters())
+    for ours, reference in zip(results[captured], results[model], strict=True):
+        close(ours, reference, 1e-11)
+
+
+def test_captured_blocks_refuse_a_late_backward():
+    captured = capture_blocks(UGLR(3, **SMALL).cuda())
+    y, mask = (value.cuda() for value in images(torch.float32))
+    first = captured(y, mask)
+    second = captured(y, mask)
+    second.sum().backward()
+    with pytest.raises(RuntimeError, match="must come before its next forward"):
+        first.sum().backward()
+
+
+def test_captured_blocks_under_autocast():
+    model = UGLR(3, **SMALL).cuda()
+    captured = capture_blocks(model)
+    y, mask = (value.cuda() for value in images(torch.float32))
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        close(captured(y, mask), model(y, mask), 1e-3)
+        captured(y, mask).sum().backward()
+    assert_all_finite(*(p.grad for p in model.parameters()))
 
 
 @pytest.mark.parametrize("network", [UGLR, UGTV])

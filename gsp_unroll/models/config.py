@@ -31,7 +31,8 @@ class ModelConfig:
         laplacian: ``"combinatorial"`` or ``"normalized"``; used by uGLR.
         features_from: ``"cnn"`` (images), ``"mlp"`` or ``"gnn"`` (any graph).
         node_channels: Further node attributes that the features see (``mlp`` and ``gnn``).
-        checkpointing: Recompute each layer in backward instead of keeping its steps.
+        checkpointing: Recompute features and graphs in backward instead of keeping them, and layers
+            where they are not recomputed anyway.
     """
 
     name: str = "ugtv"

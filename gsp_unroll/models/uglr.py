@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.unrolled import UnrolledBlock, UnrolledNetwork
 from gsp_unroll.nn import GLRLayer
+from gsp_unroll.ops import unrolled
 from gsp_unroll.priors import GLR
 from gsp_unroll.topology import Topology
 
@@ -36,7 +38,8 @@ class UGLR(UnrolledNetwork):
         features_from: ``"cnn"`` for images, ``"mlp"`` or ``"gnn"`` for any graph (default:
             ``"cnn"``).
         node_channels: Further node attributes for ``"mlp"`` and ``"gnn"`` (default: 0).
-        checkpointing: Recompute layers in backward (default: ``False``).
+        checkpointing: Recompute features and graphs in backward, and layers where they are not
+            recomputed anyway (default: ``False``).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -87,14 +90,27 @@ class GLRBlock(UnrolledBlock):
 
     def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
         directed = self.config.norm == "directed"
+        if not directed and self.config.laplacian == "combinatorial":
+            solvers = unrolled.solvers(topology, weight, x)
+            if solvers is not None:
+                scalars = self._scalars(x)
+                return unrolled.unrolled_glr(solvers, weight, x, observed, *scalars)
 
         def run(layer: GLRLayer, weight: Tensor, x: Tensor) -> Tensor:
             prior = GLR(topology, weight, self.config.laplacian, directed=directed)
-            return layer(prior, x, observed)
+            return layer(prior, x, observed.unsqueeze(1))
 
+        x = self.to_heads(x)
         for layer in self.layers:
             if self.config.checkpointing and self.training:
                 x = checkpoint(run, layer, weight, x, use_reentrant=False)
             else:
                 x = run(layer, weight, x)
         return x
+
+    def _scalars(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``alpha``, ``beta`` and ``kappa`` of all layers."""
+        alpha = torch.stack([layer.cg.alpha for layer in self.layers])
+        beta = torch.stack([layer.cg.beta for layer in self.layers])
+        kappa = torch.stack([layer.kappa for layer in self.layers])
+        return alpha.to(x.dtype), beta.to(x.dtype), kappa.to(x.dtype)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.unrolled import UnrolledBlock, UnrolledNetwork
 from gsp_unroll.nn import GTVLayer
+from gsp_unroll.ops import unrolled
+from gsp_unroll.ops.backends.base import SMALLEST_WEIGHT
 from gsp_unroll.priors import GTV
 from gsp_unroll.solvers.admm import LPState
 from gsp_unroll.topology import Topology
-
-# Below this weight the square root is not followed by gradients (they would be unbounded).
-_SMALLEST_WEIGHT = 1e-12
 
 
 class UGTV(UnrolledNetwork):
@@ -42,7 +42,8 @@ class UGTV(UnrolledNetwork):
         features_from: ``"cnn"`` for images, ``"mlp"`` or ``"gnn"`` for any graph (default:
             ``"cnn"``).
         node_channels: Further node attributes for ``"mlp"`` and ``"gnn"`` (default: 0).
-        checkpointing: Recompute layers in backward (default: ``False``).
+        checkpointing: Recompute features and graphs in backward, and layers where they are not
+            recomputed anyway (default: ``False``).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -92,23 +93,38 @@ class GTVBlock(UnrolledBlock):
         )
 
     def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
-        root = weight.clamp(min=_SMALLEST_WEIGHT).sqrt()
+        solvers = unrolled.solvers(topology, weight, x)
+        if solvers is not None:
+            scalars = self._scalars(x)
+            return unrolled.unrolled_gtv(solvers, weight, x, observed, *scalars)
+        root = weight.clamp(min=SMALLEST_WEIGHT).sqrt()
 
         def run(
             layer: GTVLayer, root: Tensor, x: Tensor, v1: Tensor, v2: Tensor, ua: Tensor,
             sum_ab: Tensor, ratio: Tensor,
         ) -> tuple[Tensor, ...]:  # fmt: skip
             state = LPState(v1, v2, ua, sum_ab).rescale(ratio)
-            x, state = layer(GTV(topology, root), x, observed, state)
+            x, state = layer(GTV(topology, root), x, observed.unsqueeze(1), state)
             return x, state.v1, state.v2, state.ua, state.sum_ab
 
+        x = self.to_heads(x)
         state = LPState.start(GTV(topology, root).difference(x))
         edges = (state.v1, state.v2, state.ua, state.sum_ab)
-        gamma = self.layers[0].gamma
-        for layer in self.layers:
-            ratio, gamma = (gamma / layer.gamma).to(x.dtype), layer.gamma
+        for layer, ratio in zip(self.layers, self._ratios(x), strict=True):
             if self.config.checkpointing and self.training:
                 x, *edges = checkpoint(run, layer, root, x, *edges, ratio, use_reentrant=False)
             else:
                 x, *edges = run(layer, root, x, *edges, ratio)
         return x
+
+    def _ratios(self, x: Tensor) -> Tensor:
+        """What the penalty was before each layer over what it is: ``[layers]``, 1 for the first."""
+        gamma = torch.stack([layer.gamma for layer in self.layers])
+        return (torch.cat([gamma[:1], gamma[:-1]]) / gamma).to(x.dtype)
+
+    def _scalars(self, x: Tensor) -> tuple[Tensor, ...]:
+        """``alpha``, ``beta``, thresholds and ratios of all layers."""
+        alpha = torch.stack([layer.cg.alpha for layer in self.layers])
+        beta = torch.stack([layer.cg.beta for layer in self.layers])
+        threshold = torch.stack([layer.threshold for layer in self.layers])
+        return alpha.to(x.dtype), beta.to(x.dtype), threshold.to(x.dtype), self._ratios(x)

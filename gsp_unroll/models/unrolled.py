@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Data
 
 from gsp_unroll import checks
@@ -56,18 +57,48 @@ class UnrolledBlock(nn.Module, ABC):
         self.skip = nn.Parameter(torch.tensor(0.95))
         self.config = config
 
+    @property
+    def reach(self) -> int:
+        r"""Pixels over which the block sees: rows or columns, on the grid of an image.
+
+        .. math:: \Big(\sum_{layers}reach_{layer}+1\Big)\lfloor window/2\rfloor+reach_{features}
+
+        A pixel farther away than this changes nothing, whatever was learned. The 1 is the
+        normalisation of the last weight by the neighbours of its far end, which directed weights
+        do without. 106 for the published size.
+        """
+        edges = sum(layer.reach for layer in self.layers) + (self.config.norm != "directed")
+        return edges * (self.config.window // 2) + self.features.reach(self.config.window)
+
     @abstractmethod
     def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
-        """Restore ``x [B, heads, C, N]`` on the graphs ``weight [B, heads, M]``."""
+        """Restore ``x [B, C, N]`` on each of the graphs ``weight [B, heads, M]``.
+
+        Returns:
+            ``[B, heads, C, N]``.
+        """
+
+    def to_heads(self, x: Tensor) -> Tensor:
+        """The same signal for every head, ``[B, C, N] -> [B, heads, C, N]``."""
+        return x.unsqueeze(1).expand(-1, self.config.heads, -1, -1)
+
+    def learn(self, topology: Topology, seen: Tensor) -> Tensor:
+        """Graphs ``[B, heads, M]`` from what is known at each node ``[B, channels, N]``."""
+        return self.graph.weights(topology, self.features(seen, topology)).to(seen.dtype)
 
     def forward(
         self, topology: Topology, x: Tensor, observed: Tensor, attributes: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the next signal ``[B, C, N]`` and the learned weights."""
         seen = x if attributes is None else torch.cat([x, attributes], dim=1)
-        weight = self.graph.weights(topology, self.features(seen, topology)).to(x.dtype)
-        start = x.unsqueeze(1).expand(-1, self.config.heads, -1, -1)
-        solved = self.solve(topology, weight, start, observed.unsqueeze(1))
+        if self.config.checkpointing and self.training:
+            # Nothing here is random: no state of a generator to keep.
+            weight = checkpoint(
+                self.learn, topology, seen, use_reentrant=False, preserve_rng_state=False
+            )
+        else:
+            weight = self.learn(topology, seen)
+        solved = self.solve(topology, weight, x, observed)
         mixed = (self.head_weight.to(x.dtype)[:, None, None] * solved).sum(1)
         skip = self.skip.to(x.dtype)
         # On observed nodes the blend is of y with y, but not bit for bit: keep x there.
@@ -179,13 +210,8 @@ class UnrolledNetwork(nn.Module, ABC):
             checks.same_device(y=y, topology=topology)
             check_observed(topology, observed)
             x = propagate_fill(topology, torch.where(observed, y, 0), observed)
-        parameter = self.blocks[0].skip
-        if x.dtype != parameter.dtype:
-            raise TypeError(
-                f"y must be {parameter.dtype} as the parameters of the network are, got {y.dtype}; "
-                "convert y, or the network with .double(); use autocast for AMP"
-            )
-        checks.same_device(y=x, network=parameter)
+        self.check_dtype("y", y)
+        checks.same_device(y=x, network=self.blocks[0].skip)
         self._check_attributes(attributes, x)
         observed = observed.reshape_as(x)
         for block in self.blocks:
@@ -193,6 +219,15 @@ class UnrolledNetwork(nn.Module, ABC):
             if reports is not None:
                 reports.append(BlockReport(topology, weight, x))
         return x.view_as(y)
+
+    def check_dtype(self, name: str, y: Tensor) -> None:
+        """Raise ``TypeError`` unless ``y`` has the dtype of the parameters."""
+        dtype = self.blocks[0].skip.dtype
+        if y.dtype != dtype:
+            raise TypeError(
+                f"{name} must be {dtype} as the parameters of the network are, got {y.dtype}; "
+                f"convert {name}, or the network with .double(); use autocast for AMP"
+            )
 
     def _check_attributes(self, attributes: Tensor | None, x: Tensor) -> None:
         expected = [x.shape[0], self.config.node_channels, x.shape[2]]

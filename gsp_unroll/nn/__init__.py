@@ -1,5 +1,6 @@
 """Trainable layers: graph learning, node features, unrolled solver steps."""
 
+from gsp_unroll.nn.cuda_graph import capture_blocks
 from gsp_unroll.nn.features import ImageFeatures, NodeFeatures
 from gsp_unroll.nn.glr_layer import GLRLayer
 from gsp_unroll.nn.gtv_layer import GTVLayer
@@ -13,4 +14,5 @@ __all__ = [
     "MahalanobisGraph",
     "NodeFeatures",
     "UnrolledCG",
+    "capture_blocks",
 ]

@@ -30,7 +30,7 @@ class ImageFeatures(nn.Module):
         widths = [in_channels, maps, maps, maps, heads * features]
         layers: list[nn.Module] = []
         for before, after in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Conv2d(before, after, kernel_size=3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(before, after, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
         self.net = nn.Sequential(*layers[:-1])
         self.reset_parameters()
 
@@ -40,6 +40,11 @@ class ImageFeatures(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
+
+    def reach(self, window: int) -> int:
+        """Pixels over which the image still changes a feature, one for each convolution."""
+        del window
+        return sum(isinstance(layer, nn.Conv2d) for layer in self.net)
 
     def forward(self, x: Tensor, topology: Topology) -> Tensor:
         """Features of each pixel.
@@ -86,6 +91,10 @@ class NodeFeatures(nn.Module):
         for before, after in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.net = nn.Sequential(*layers[:-1])
+
+    def reach(self, window: int) -> int:
+        """Pixels over which the signal still changes a feature, on a grid with this window."""
+        return self.hops * (window // 2)
 
     def forward(self, x: Tensor, topology: Topology) -> Tensor:
         """Features of each node."""

@@ -42,9 +42,19 @@ class GLRLayer(nn.Module):
         self.cg.reset_parameters()
         nn.init.constant_(self.raw_kappa, inverse_softplus(0.01))
 
+    @property
+    def kappa(self) -> Tensor:
+        r"""The weight :math:`\kappa>0` of the distance to the old signal."""
+        return functional.softplus(self.raw_kappa)
+
+    @property
+    def reach(self) -> int:
+        """Edges over which the signal at one node still changes the result."""
+        return self.cg.reach + 1
+
     def forward(self, prior: GLR, x: Tensor, observed: Tensor) -> Tensor:
         """Run the layer from ``x``."""
-        kappa = functional.softplus(self.raw_kappa).to(x.dtype)
+        kappa = self.kappa.to(x.dtype)
 
         def operator(p: Tensor) -> Tensor:
             return torch.where(observed, 0, prior.operator(p) + kappa * p)

@@ -49,13 +49,25 @@ class GTVLayer(nn.Module):
         r"""The penalty :math:`\gamma>0`."""
         return functional.softplus(self.raw_gamma)
 
+    @property
+    def threshold(self) -> Tensor:
+        r"""What :math:`z` is lowered by, :math:`\kappa/\gamma`."""
+        return functional.softplus(self.raw_kappa) / self.gamma
+
+    @property
+    def reach(self) -> int:
+        """Edges over which the signal at one node still changes the result.
+
+        The edge variables that a layer receives reach no farther than the signal it receives.
+        """
+        return self.cg.reach + 1
+
     def forward(
         self, prior: GTV, x: Tensor, observed: Tensor, state: LPState
     ) -> tuple[Tensor, LPState]:
         """Run the layer from ``x`` and ``state`` (already scaled to this layer's ``gamma``)."""
-        threshold = (functional.softplus(self.raw_kappa) / self.gamma).to(x.dtype)
         # Edge variables first: every scalar of the last layer still acts on its x.
-        state = state.update(prior.difference(x), threshold)
+        state = state.update(prior.difference(x), self.threshold.to(x.dtype))
 
         def operator(p: Tensor) -> Tensor:
             return torch.where(observed, 0, prior.operator(p))

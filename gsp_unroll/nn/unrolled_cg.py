@@ -48,6 +48,11 @@ class UnrolledCG(nn.Module):
         nn.init.constant_(self.alpha, self.initial[0])
         nn.init.constant_(self.beta, self.initial[1])
 
+    @property
+    def reach(self) -> int:
+        """Edges over which the residual at one node still changes the result."""
+        return self.alpha.shape[0] - 1
+
     def forward(self, operator: Callable[[Tensor], Tensor], x: Tensor, residual: Tensor) -> Tensor:
         """Run from ``x`` with ``residual`` = ``b - A x``."""
         # The zero keeps a lone beta in the graph, which distributed training insists on.

@@ -53,6 +53,31 @@ def fill_in(y: Tensor, mask: Tensor) -> Tensor:
     return x
 
 
+def fill_reach(mask: Tensor) -> int:
+    """Passes that :func:`fill_in` makes: no filled value depends on samples farther away (pixels).
+
+    Args:
+        mask: bool ``[..., C, H, W]``, ``True`` = observed.
+
+    Raises:
+        ValueError: If a channel has no observed pixel.
+    """
+    _require_samples(mask, mask)
+    known, passes = mask, 0
+    while not bool(known.all()):
+        known, passes = _grow(_grow(known, -1), -2), passes + 1
+    return passes
+
+
+def _grow(known: Tensor, axis: int) -> Tensor:
+    """What is known, and its two neighbours along ``axis``."""
+    length = known.shape[axis]
+    grown = known.clone()
+    grown.narrow(axis, 1, length - 1).logical_or_(known.narrow(axis, 0, length - 1))
+    grown.narrow(axis, 0, length - 1).logical_or_(known.narrow(axis, 1, length - 1))
+    return grown
+
+
 def _smooth(x: Tensor) -> Tensor:
     """Convolve the last two axes with [1, 2, 1] x [1, 2, 1], zeros outside.
 

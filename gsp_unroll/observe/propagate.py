@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gsp_unroll.ops import planar
 from gsp_unroll.topology import Topology
 
 
@@ -23,11 +24,11 @@ def propagate_fill(topology: Topology, y: Tensor, mask: Tensor) -> Tensor:
     Returns:
         ``[*, C, N]``, equal to ``y`` where observed; differentiable in ``y``.
     """
-    kernels = topology.kernels
+    ones = y.new_ones(*y.shape[:-2], topology.num_edges)
 
     def neighbour_sum(value: Tensor) -> Tensor:
-        at_u, at_v = kernels.at_ends(value)
-        return kernels.sum_ends(at_v, at_u)
+        """Sum over the neighbours, at nodes where ``value`` itself is zero."""
+        return -planar.laplacian(topology, ones, value)
 
     known = mask.expand_as(y)
     filled = torch.where(known, y, torch.zeros_like(y))

@@ -36,8 +36,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gsp_unroll.priors import soft_threshold
-
 
 @dataclass
 class LPState:
@@ -77,8 +75,9 @@ class LPState:
 
         Unscaled multipliers and :math:`\tilde q` stay as they are.
         """
-        v1 = self.v1.clamp(min=0) + ratio * self.v1.clamp(max=0)
-        v2 = self.v2.clamp(min=0) + ratio * self.v2.clamp(max=0)
+        # Not as a sum of two clamps, whose derivatives at zero would add up.
+        v1 = torch.where(self.v1 >= 0, self.v1, ratio * self.v1)
+        v2 = torch.where(self.v2 >= 0, self.v2, ratio * self.v2)
         return LPState(v1, v2, ratio * self.ua, ratio * self.sum_ab)
 
     def residuals(self, before: LPState, c: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,8 +124,9 @@ class ShrinkState:
     def update(self, c: Tensor, threshold: Tensor) -> ShrinkState:
         """Shrink, then move the dual."""
         moved = c + self.b
-        d = soft_threshold(moved, threshold)
-        return ShrinkState(d, moved - d)
+        # What the soft threshold takes away is the new dual.
+        b = moved.clamp(-threshold, threshold)
+        return ShrinkState(moved - b, b)
 
     def rescale(self, ratio: Tensor) -> ShrinkState:
         r"""Follow a change of the penalty; ``ratio`` is :math:`\gamma_{old}/\gamma_{new}`."""
@@ -135,7 +135,7 @@ class ShrinkState:
     def residuals(self, before: ShrinkState, c: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
         """Primal ``|c - d|`` and dual ``|d - d_old|`` residual; ``threshold`` is not needed."""
         del threshold
-        return (c - self.d).abs(), (self.d - before.d).abs()
+        return (c - self.d).abs_(), (self.d - before.d).abs_()
 
     def where(self, condition: Tensor, other: ShrinkState) -> ShrinkState:
         """This state where ``condition`` holds, ``other`` elsewhere."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gsp_unroll.ops.backends import Kernels
 
-BACKENDS = ("native", "gather_scatter")
+BACKENDS = ("native", "torch", "gather_scatter", "torch_scatter", "torch_sparse", "triton")
 
 
 class Topology(ABC):
@@ -83,7 +83,11 @@ class Topology(ABC):
     @property
     @abstractmethod
     def kernels(self) -> Kernels:
-        """The kernels of :attr:`backend` bound to this structure."""
+        """The kernels of :attr:`backend` bound to this structure.
+
+        Raises:
+            ImportError: If the backend needs a package that is not installed.
+        """
 
     @abstractmethod
     def graph_sum(self, value: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ class Grid(Topology):
         width: Columns, at least 1.
         window: Odd side of the window, at least 3 (default: 5).
         backend: Kernels to compute with (default: ``"native"``).
-        device: Where index tensors are made when something asks for them (default: CPU).
+        device: Device of the tensors that it is used with: ``"native"`` chooses its kernels by it,
+            and index tensors are made there when something asks for them (default: CPU).
 
     Raises:
         TypeError: If a size is not an ``int``.

@@ -118,8 +118,11 @@ def test_a_block_of_ugtv_is_admm_on_the_square_root_of_the_weights():
             layer.cg = ExactCG()
             layer.raw_gamma.fill_(inverse_softplus(gamma))
             layer.raw_kappa.fill_(inverse_softplus(kappa))
-    expected = literal_admm(w.sqrt(), x, observed, schedule)
-    close(block.solve(GRID, w, x, observed), expected, 1e-8)
+    same = x[:, :1].expand_as(x)
+    expected = literal_admm(w.sqrt(), same, observed, schedule)
+    # Layer by layer, since the exact CG of this test is not compiled.
+    by_layer = GRID.with_backend("torch")
+    close(block.solve(by_layer, w, x[:, 0], observed[:, 0]), expected, 1e-8)
 
 
 @pytest.mark.parametrize("kind", [GLRLayer, GTVLayer])

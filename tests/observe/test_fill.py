@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gsp_unroll.observe import CFA, decimation_mask, fill_in, observe, random_mask
+from gsp_unroll.observe.fill import fill_reach
 
 SIZES = [(1, 1), (1, 7), (2, 3), (9, 8)]
 
@@ -113,3 +114,14 @@ def test_wrong_arguments_are_named():
         fill_in(torch.rand(3, 5, 4), mask)
     with pytest.raises(ValueError, match="empty axis"):
         fill_in(torch.rand(3, 0, 4), torch.ones(3, 0, 4, dtype=torch.bool))
+
+
+def test_fill_reach_is_the_distance_of_the_farthest_gap():
+    corner = torch.zeros(1, 12, 10, dtype=torch.bool)
+    corner[:, 0, 0] = True
+    assert fill_reach(torch.ones(2, 3, 4, dtype=torch.bool)) == 0
+    assert fill_reach(CFA("RGGB").mask(7, 8)) == 1
+    assert fill_reach(decimation_mask(9, 13, 4)) == 2
+    assert fill_reach(corner) == 11
+    with pytest.raises(ValueError, match="mask must observe at least one pixel"):
+        fill_reach(~torch.ones_like(corner))

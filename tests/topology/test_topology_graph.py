@@ -1,10 +1,13 @@
 """General graphs: structure, batches, components, and every rule of ``edge_index``."""
 
+from unittest import mock
+
 import pytest
 import torch
 from helpers import both_ways, close, graph_batch, random_edges, ring
 
 from gsp_unroll.topology import Graph
+from gsp_unroll.topology import graph as graph_module
 
 
 def test_ends_hold_each_edge_once_in_sorted_order():
@@ -151,3 +154,62 @@ def test_invalid_batches_are_named(batch, error, message):
 def test_unknown_backend_is_named():
     with pytest.raises(ValueError, match=r"backend must be one of .*gather_scatter"):
         Graph(PATH, 3, backend="gather-scatter")
+
+
+def shuffled_image():
+    from gsp_unroll.topology import Grid
+
+    edges = torch.randperm(300)[Grid(15, 20, 3).edge_index]
+    return edges[:, torch.randperm(edges.shape[1])]
+
+
+def near_order(edges, num_nodes):
+    with mock.patch.object(graph_module, "_FAR", 1):
+        return Graph(edges, num_nodes)
+
+
+def test_far_neighbours_get_an_internal_order_that_brings_them_together():
+    edges = shuffled_image()
+    plain, near = Graph(edges, 300), near_order(edges, 300)
+    assert plain.node_order is None
+    assert sorted(near.node_order.tolist()) == list(range(300))
+    indptr, indices = near.upper()
+    row = torch.repeat_interleave(torch.arange(300), indptr.diff().long())
+    assert bool((indices > row).all())
+    order = near.node_order.long()
+    pairs = {frozenset(pair) for pair in edges.T.tolist()}
+    assert {frozenset(p) for p in zip(*(e.tolist() for e in near.ends), strict=True)} == pairs
+    assert torch.equal(near.ends[0], order[row])
+    assert torch.equal(near.ends[1], order[indices.long()])
+    assert (indices - row).double().mean() < (plain.ends[1] - plain.ends[0]).double().mean() / 4
+
+
+def test_nodes_stay_where_no_order_helps():
+    # In a complete graph every order is as good.
+    edges = both_ways([(i, j) for j in range(30) for i in range(j)])
+    assert near_order(edges, 30).node_order is None
+
+
+def test_slots_of_a_reordered_graph_are_found():
+    edges = shuffled_image()
+    graph = near_order(edges, 300)
+    u, v = graph.ends
+    half, edge = graph.edge_slot // graph.num_edges, graph.edge_slot % graph.num_edges
+    into_u = torch.stack([v[edge], u[edge]])
+    assert torch.equal(edges, torch.where(half == 0, into_u, into_u.flip(0)))
+    weight = torch.rand(edges.shape[1], 2)
+    assert torch.equal(graph.unpack_edges(graph.pack_edges(weight)), weight)
+
+
+def test_components_of_a_reordered_graph_have_the_numbers_of_the_user():
+    edges = shuffled_image()
+    both = near_order(torch.cat([edges, edges + 300], dim=1), 600)
+    assert both.node_order is not None
+    mask = torch.zeros(600, dtype=torch.bool)
+    mask[17] = True
+    assert both.unobserved_component(mask).tolist() == list(range(300, 600))
+
+
+def test_a_graph_moves_with_its_order():
+    moved = near_order(shuffled_image(), 300).to("meta")
+    assert {t.device.type for t in (moved.node_order, *moved.upper(), *moved.ends)} == {"meta"}

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gsp_unroll.ops.backends.base import Kernels
+
 if TYPE_CHECKING:
     from gsp_unroll.topology import Topology
 
 
-class GatherScatterKernels:
+class GatherScatterKernels(Kernels):
     """:class:`~gsp_unroll.ops.backends.base.Kernels` of any topology, by index tensors."""
 
     def __init__(self, topology: Topology) -> None:
+        super().__init__(topology)
         self.num_nodes = topology.num_nodes
         self.num_edges = topology.num_edges
         self.u, self.v = topology.ends

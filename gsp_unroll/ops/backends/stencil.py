@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gsp_unroll.ops.backends.base import Kernels
+
 if TYPE_CHECKING:
     from gsp_unroll.topology import Grid
 
 
-class StencilKernels:
+class StencilKernels(Kernels):
     """:class:`~gsp_unroll.ops.backends.base.Kernels` of a :class:`~gsp_unroll.topology.Grid`."""
 
     def __init__(self, grid: Grid) -> None:
+        super().__init__(grid)
         self.grid = grid
         self.slices = grid.slices()
 

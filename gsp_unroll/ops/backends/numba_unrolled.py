@@ -1,0 +1,121 @@
+"""Unrolled solvers on a grid, compiled: one call runs a whole block, and so does its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gsp_unroll.ops.backends import numba_unrolled_loops as loops
+from gsp_unroll.ops.backends.threads import run_chunks
+
+if TYPE_CHECKING:
+    from gsp_unroll.topology import Grid
+
+
+class NumbaGridSolvers:
+    """:class:`~gsp_unroll.ops.backends.base.UnrolledSolvers` of a grid on the CPU.
+
+    Threads work on different systems (a head of an image), each with its own scratch memory of
+    about ``4 K + 4 C`` numbers a pixel for GLR and ``(4 + 3 C) K + 5 C`` for GTV; going back, a
+    system keeps all its directions (``layers * steps * C``) and edge variables
+    (``3 (layers + 2) C K``) at once.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self.offsets = np.array(grid.offsets, dtype=np.int64)
+        shifts = [dr * grid.width + dc for dr, dc in grid.offsets]
+        self.shape = self.offsets, np.array(shifts, dtype=np.int64), grid.height, grid.width
+
+    def takes(self, *values: Tensor) -> bool:
+        """Whether these tensors (on the CPU, of one dtype, not empty) can be computed with."""
+        first = values[0].dtype
+        return first in (torch.float32, torch.float64) and all(
+            v.dtype == first and v.device.type == "cpu" and v.numel() for v in values
+        )
+
+    def glr_forward(
+        self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor
+    ) -> Tensor:
+        return self._forward(loops.glr_forward, w, x, free, alpha, beta, kappa)
+
+    def glr_backward(
+        self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
+        kappa: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        return self._backward(loops.glr_backward, g, w, x, free, alpha, beta, kappa)
+
+    def gtv_forward(
+        self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor,
+        ratio: Tensor,
+    ) -> Tensor:  # fmt: skip
+        return self._forward(loops.gtv_forward, w, x, free, alpha, beta, threshold, ratio)
+
+    def gtv_backward(
+        self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
+        threshold: Tensor, ratio: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        return self._backward(loops.gtv_backward, g, w, x, free, alpha, beta, threshold, ratio)
+
+    def _forward(
+        self, loop: Callable[..., None], w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
+        beta: Tensor, *layerwise: Tensor,
+    ) -> Tensor:  # fmt: skip
+        batch, heads = w.shape[:2]
+        out = torch.empty(batch, heads, *x.shape[1:], dtype=x.dtype)
+        systems, channels = batch * heads, x.shape[1]
+        # The channels of a system are independent, given its weights: more work to share out.
+        groups = channels if systems < torch.get_num_threads() else 1
+        arrays = (
+            self._edges(w), _array(x), _array(free), _by_head(alpha), _by_head(beta),
+            *(_array(v) for v in layerwise), out.numpy().reshape(systems, channels, -1),
+        )  # fmt: skip
+        run_chunks(
+            lambda first, last: loop(*self.shape, groups, *arrays, first, last),
+            _shares(systems * groups),
+        )
+        return out
+
+    def _backward(
+        self, loop: Callable[..., None], g: Tensor, w: Tensor, x: Tensor, free: Tensor,
+        alpha: Tensor, beta: Tensor, *layerwise: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        batch, heads = w.shape[:2]
+        systems, (layers, steps) = batch * heads, alpha.shape[:2]
+        gw = torch.empty(w.shape, dtype=x.dtype)
+        gx = torch.empty(batch, heads, *x.shape[1:], dtype=x.dtype)
+        scalars = np.zeros((2, systems, layers, steps), _array(x).dtype)
+        by_layer = np.zeros((len(layerwise), systems, layers), scalars.dtype)
+        arrays = (
+            self._edges(w), _array(x), _array(free), _by_head(alpha), _by_head(beta),
+            *(_array(v) for v in layerwise), _array(g).reshape(systems, x.shape[1], -1),
+            self._edges(gw), gx.numpy().reshape(systems, x.shape[1], -1), *scalars, *by_layer,
+        )  # fmt: skip
+        run_chunks(lambda first, last: loop(*self.shape, *arrays, first, last), _shares(systems))
+        galpha, gbeta = torch.from_numpy(scalars).view(2, batch, heads, layers, steps).sum(1)
+        return (
+            gw, gx.sum(1), galpha.movedim(0, 2), gbeta.movedim(0, 2),
+            *torch.from_numpy(by_layer).sum(1),
+        )  # fmt: skip
+
+    def _edges(self, w: Tensor) -> np.ndarray:
+        return _array(w).reshape(w.shape[0] * w.shape[1], len(self.offsets), -1)
+
+
+def _shares(units: int) -> list[tuple[int, int]]:
+    """One or two parts for each thread: each call makes its scratch memory once."""
+    parts = min(units, 2 * torch.get_num_threads()) if units > torch.get_num_threads() else units
+    bounds = [units * k // parts for k in range(parts + 1)]
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+
+def _array(value: Tensor) -> np.ndarray:
+    return value.detach().contiguous().numpy()
+
+
+def _by_head(value: Tensor) -> np.ndarray:
+    """``[layers, steps, heads]`` as ``[heads, layers, steps]``."""
+    return _array(value.movedim(2, 0))

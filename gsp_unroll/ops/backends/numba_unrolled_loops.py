@@ -1,0 +1,597 @@
+"""Compiled unrolled solvers on a grid: one call runs all layers of one head of one image in cache.
+
+The image is one long row here, with zeros around it: the neighbour at ``(dr, dc)`` of pixel ``i``
+is ``i + dr width + dc``, and weights are zero where that is not a neighbour. Each system (a head of
+an image) has its own scratch memory and is computed by one thread from beginning to end.
+
+Names: ``w [K, pad + N]`` weights, ``x, p [C, pad + N + pad]`` signals with borders, ``r, f [C, N]``
+signals without (``f`` is 1 on free and 0 on observed pixels), ``e [K, pad + N]`` flow on edges.
+
+A developer who edits `numba_rows` also touches this file: Numba's cache on disk looks at the file
+of the compiled function only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from gsp_unroll.ops.backends.base import SMALLEST_WEIGHT
+from gsp_unroll.ops.backends.numba_rows import (
+    FAST,
+    add,
+    add_scaled,
+    copy,
+    dot,
+    fill,
+    inner,
+    inner_sum,
+    subtract,
+)
+
+_jit = njit(nogil=True, cache=True, fastmath=FAST)
+
+# Pixels at a time: their rows of x, w and the result fit in the first-level cache.
+_CHUNK = 1024
+
+
+# --- building blocks ------------------------------------------------------------------------------
+
+
+@inner
+def _pad(shifts):
+    return shifts[-1]
+
+
+@inner
+def _load_weights(offsets, weights, height, width, pad, floor, w):
+    """Copy ``weights [K, N]`` behind the border; zero where there is no edge, else >= floor."""
+    for k in range(offsets.shape[0]):
+        dr, dc = offsets[k, 0], offsets[k, 1]
+        fill(w[k], 0)
+        for r in range(height - dr):
+            first = r * width
+            for j in range(max(0, -dc), min(width, width - dc)):
+                w[k, pad + first + j] = max(weights[k, first + j], floor)
+
+
+@inner
+def _laplacian(shifts, pad, w, x, c, first, last, out):
+    """``out = (L x)_c`` for the pixels ``first <= i < last``."""
+    y = out[: last - first]
+    fill(y, 0)
+    # The half window has an even number of offsets, whatever its size.
+    for k in range(0, shifts.shape[0], 2):
+        _add_four_flows(y, w, x, k, c, pad + first, shifts[k], shifts[k + 1])
+
+
+@inner
+def _add_four_flows(y, w, x, k, c, start, shift, other):
+    """Flow from the neighbours at both ends of offsets ``k`` and ``k + 1``.
+
+    Unsigned indices: a signed one may be negative, count from the end, and prevent SIMD.
+    """
+    row, next_row, channel = np.uint64(k), np.uint64(k + 1), np.uint64(c)
+    here, a, b = np.uint64(start), np.uint64(start + shift), np.uint64(start - shift)
+    d, e = np.uint64(start + other), np.uint64(start - other)
+    for j in range(np.uint64(y.shape[0])):
+        v = x[channel, here + j]
+        y[j] += (
+            w[row, here + j] * (v - x[channel, a + j])
+            + w[row, b + j] * (v - x[channel, b + j])
+            + w[next_row, here + j] * (v - x[channel, d + j])
+            + w[next_row, e + j] * (v - x[channel, e + j])
+        )
+
+
+@inner
+def _divergence(shifts, pad, e, y):
+    """``y_i = sum_k e_k(i) - e_k(i - shift)``."""
+    n = y.shape[0]
+    for first in range(0, n, _CHUNK):
+        last = min(first + _CHUNK, n)
+        fill(y[first:last], 0)
+        for k in range(shifts.shape[0]):
+            a, b = pad + first, pad + last
+            _add_difference(y[first:last], e[k, a:b], e[k, a - shifts[k] : b - shifts[k]])
+
+
+@inner
+def _add_difference(y, a, b):
+    for j in range(y.shape[0]):
+        y[j] += a[j] - b[j]
+
+
+@inner
+def _first_direction(r, p, f, a):
+    """``r = p = -f a``."""
+    for j in range(r.shape[0]):
+        r[j] = -f[j] * a[j]
+        p[j] = r[j]
+
+
+@inner
+def _cg_update(x, r, p, following, f, a, alpha, beta, kappa):
+    """``x += alpha p``, ``r -= alpha f (a + kappa p)``, ``following = r + beta p``."""
+    for j in range(r.shape[0]):
+        x[j] += alpha * p[j]
+        r[j] -= alpha * f[j] * (a[j] + kappa * p[j])
+        following[j] = r[j] + beta * p[j]
+
+
+@inner
+def _cg_step(shifts, pad, w, x, r, p, following, f, alpha, beta, kappa, work):
+    n = r.shape[1]
+    for first in range(0, n, _CHUNK):
+        last = min(first + _CHUNK, n)
+        a, b = pad + first, pad + last
+        for c in range(r.shape[0]):
+            _laplacian(shifts, pad, w, p, c, first, last, work)
+            _cg_update(
+                x[c, a:b], r[c, first:last], p[c, a:b], following[c, a:b], f[c, first:last],
+                work[: last - first], alpha, beta, kappa,
+            )  # fmt: skip
+
+
+@inner
+def _cg(shifts, pad, w, x, r, directions, f, alpha, beta, kappa, work):
+    """All CG steps from ``r`` and ``directions[0] = r``.
+
+    With as many ``directions`` as steps each is kept; with two they take turns.
+    """
+    n, kept = r.shape[1], directions.shape[0]
+    for k in range(alpha.shape[0] - 1):
+        p, following = directions[k % kept], directions[(k + 1) % kept]
+        _cg_step(shifts, pad, w, x, r, p, following, f, alpha[k], beta[k], kappa, work)
+    k = alpha.shape[0] - 1
+    for c in range(r.shape[0]):
+        add_scaled(x[c, pad : pad + n], alpha[k], directions[k % kept][c, pad : pad + n])
+
+
+@inner
+def _residual_gradient(gr, gp, q, f):
+    """``gr += gp``, ``q = f gr``."""
+    for j in range(gr.shape[0]):
+        gr[j] += gp[j]
+        q[j] = f[j] * gr[j]
+
+
+@inner
+def _direction_gradient(gp, gx, a, q, alpha, beta, kappa):
+    """``a += kappa q``, ``gp = beta gp + alpha (gx - a)``."""
+    for j in range(gp.shape[0]):
+        a[j] += kappa * q[j]
+        gp[j] = beta * gp[j] + alpha * (gx[j] - a[j])
+
+
+@inner
+def _add_inner(shifts, pad, scale, q, p, c, first, last, gw):
+    """``gw_k += scale (q_u - q_v) (p_u - p_v)`` for channel ``c``."""
+    for k in range(0, shifts.shape[0], 2):
+        _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shifts[k], shifts[k + 1])
+
+
+@inner
+def _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shift, other):
+    """Offsets ``k`` and ``k + 1`` of `_add_inner`; unsigned indices as in `_add_four_flows`."""
+    row, next_row, channel = np.uint64(k), np.uint64(k + 1), np.uint64(c)
+    out, here = np.uint64(first), np.uint64(pad + first)
+    a, b = np.uint64(pad + first + shift), np.uint64(pad + first + other)
+    for j in range(np.uint64(last - first)):
+        v, h = q[channel, here + j], scale * p[channel, here + j]
+        gw[row, out + j] += (v - q[channel, a + j]) * (h - scale * p[channel, a + j])
+        gw[next_row, out + j] += (v - q[channel, b + j]) * (h - scale * p[channel, b + j])
+
+
+@inner
+def _cg_gradient(
+    shifts, pad, w, directions, f, alpha, beta, kappa, gx, gr, gp, q, gw, galpha, gbeta, work
+):
+    """Back through `_cg`: from ``gx`` to ``q = f * (gradient of the first residual)``.
+
+    Returns the gradient of ``kappa``. The gradient of the start is ``gx`` itself.
+    """
+    channels, n = gr.shape
+    steps = alpha.shape[0]
+    gkappa = alpha[0] * 0
+    for c in range(channels):
+        fill(gr[c], 0)
+        galpha[steps - 1] += dot(gx[c], directions[steps - 1][c, pad : pad + n])
+        for j in range(n):
+            gp[c, j] = alpha[steps - 1] * gx[c, j]
+    for k in range(steps - 2, -1, -1):
+        p = directions[k]
+        for c in range(channels):
+            gbeta[k] += dot(gp[c], p[c, pad : pad + n])
+            _residual_gradient(gr[c], gp[c], q[c, pad : pad + n], f[c])
+        for first in range(0, n, _CHUNK):
+            last = min(first + _CHUNK, n)
+            a, b = pad + first, pad + last
+            for c in range(channels):
+                _laplacian(shifts, pad, w, q, c, first, last, work)
+                _add_inner(shifts, pad, -alpha[k], q, p, c, first, last, gw)
+                aq, pp = work[: last - first], p[c, a:b]
+                gkappa -= alpha[k] * dot(q[c, a:b], pp)
+                _direction_gradient(
+                    gp[c, first:last], gx[c, first:last], aq, q[c, a:b], alpha[k], beta[k], kappa
+                )
+                galpha[k] += dot(gx[c, first:last], pp) - dot(aq, pp)
+    for c in range(channels):
+        _residual_gradient(gr[c], gp[c], q[c, pad : pad + n], f[c])
+    return gkappa
+
+
+@inner
+def _store_weight_gradient(offsets, height, width, gw, out):
+    """Copy the places that hold an edge, zero elsewhere."""
+    for k in range(offsets.shape[0]):
+        dr, dc = offsets[k, 0], offsets[k, 1]
+        fill(out[k], 0)
+        for r in range(height - dr):
+            for j in range(max(0, -dc), min(width, width - dc)):
+                out[k, r * width + j] = gw[k, r * width + j]
+
+
+# --- graph Laplacian regulariser ------------------------------------------------------------------
+
+
+@inner
+def _glr_start(shifts, pad, w, x, r, p, f, work):
+    """``r = p = -f L x``."""
+    n = r.shape[1]
+    for first in range(0, n, _CHUNK):
+        last = min(first + _CHUNK, n)
+        for c in range(r.shape[0]):
+            _laplacian(shifts, pad, w, x, c, first, last, work)
+            _first_direction(
+                r[c, first:last], p[c, pad + first : pad + last], f[c, first:last],
+                work[: last - first],
+            )  # fmt: skip
+
+
+@_jit
+def glr_forward(
+    offsets, shifts, height, width, groups, w, x, free, alpha, beta, kappa, out, first, last
+):
+    """``out [S, C, N]`` from ``w [S, K, N]``, ``x, free [B, C, N]``, ``alpha [heads, ...]``.
+
+    A unit of work is a system and one of ``groups`` parts of its channels.
+    """
+    n, pad = height * width, _pad(shifts)
+    heads, layers = alpha.shape[0], alpha.shape[1]
+    channels = x.shape[1] // groups
+    zero = x.dtype.type(0)
+    ww = np.empty((offsets.shape[0], pad + n), x.dtype)
+    xx = np.zeros((channels, n + 2 * pad), x.dtype)
+    directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
+    r = np.empty((channels, n), x.dtype)
+    work = np.empty(_CHUNK, x.dtype)
+    for unit in range(first, last):
+        s, c0 = unit // groups, unit % groups * channels
+        b, h = s // heads, s % heads
+        _load_weights(offsets, w[s], height, width, pad, zero, ww)
+        f = free[b, c0 : c0 + channels]
+        for c in range(channels):
+            copy(xx[c, pad : pad + n], x[b, c0 + c])
+        for l in range(layers):
+            _glr_start(shifts, pad, ww, xx, r, directions[0], f, work)
+            _cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], kappa[l], work)
+        for c in range(channels):
+            copy(out[s, c0 + c], xx[c, pad : pad + n])
+
+
+@_jit
+def glr_backward(
+    offsets, shifts, height, width, w, x, free, alpha, beta, kappa, g,
+    gw, gx, galpha, gbeta, gkappa, first, last,
+):  # fmt: skip
+    """Gradients of `glr_forward` for ``g [S, C, N]``, which it runs again.
+
+    ``gw [S, K, N]``, ``gx [S, C, N]``, ``galpha, gbeta [S, layers, steps]`` (zero at first),
+    ``gkappa [S, layers]``.
+    """
+    n, pad = height * width, _pad(shifts)
+    heads, layers, steps = alpha.shape
+    channels = x.shape[1]
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    ww = np.empty((offsets.shape[0], pad + n), x.dtype)
+    xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
+    directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
+    q = np.zeros((channels, n + 2 * pad), x.dtype)
+    r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
+    gww = np.empty((offsets.shape[0], n + pad), x.dtype)
+    work = np.empty(_CHUNK, x.dtype)
+    for s in range(first, last):
+        b, h = s // heads, s % heads
+        _load_weights(offsets, w[s], height, width, pad, zero, ww)
+        for c in range(channels):
+            copy(xs[0, c, pad : pad + n], x[b, c])
+            copy(gx[s, c], g[s, c])
+        for l in range(layers):
+            for c in range(channels):
+                copy(xs[l + 1, c], xs[l, c])
+            _glr_start(shifts, pad, ww, xs[l], r, directions[l, 0], free[b], work)
+            _cg(
+                shifts, pad, ww, xs[l + 1], r, directions[l], free[b],
+                alpha[h, l], beta[h, l], kappa[l], work,
+            )  # fmt: skip
+        for k in range(offsets.shape[0]):
+            fill(gww[k], 0)
+        for l in range(layers - 1, -1, -1):
+            gkappa[s, l] = _cg_gradient(
+                shifts, pad, ww, directions[l], free[b], alpha[h, l], beta[h, l], kappa[l],
+                gx[s], r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
+            )  # fmt: skip
+            # The first residual is -f L x.
+            for start in range(0, n, _CHUNK):
+                stop = min(start + _CHUNK, n)
+                for c in range(channels):
+                    _laplacian(shifts, pad, ww, q, c, start, stop, work)
+                    subtract(gx[s, c, start:stop], gx[s, c, start:stop], work[: stop - start])
+                    _add_inner(shifts, pad, -one, q, xs[l], c, start, stop, gww)
+        _store_weight_gradient(offsets, height, width, gww, gw[s])
+
+
+# --- graph total variation ------------------------------------------------------------------------
+
+
+@inner
+def _gtv_first(root, xu, xv, v1, v2, ua):
+    """``v1 = |c| - c``, ``v2 = |c| + c``, ``ua = 0`` for ``c = root (xu - xv)``."""
+    for j in range(root.shape[0]):
+        c = root[j] * (xu[j] - xv[j])
+        v1[j] = abs(c) - c
+        v2[j] = abs(c) + c
+        ua[j] = 0
+
+
+@inner
+def _rescaled(v, ratio):
+    return v if v >= 0 else ratio * v
+
+
+@inner
+def _gtv_edges(root, xu, xv, v1, v2, ua, ratio, total, threshold, e):
+    """Update the edge variables in place; ``e`` is the flow whose divergence is the residual."""
+    half = root.dtype.type(0.5)
+    for j in range(root.shape[0]):
+        c = root[j] * (xu[j] - xv[j])
+        a, b, u = _rescaled(v1[j], ratio), _rescaled(v2[j], ratio), ratio * ua[j]
+        z = half * (abs(a) + abs(b) - total) - threshold
+        a2 = half * (z - c + a + u)
+        b2 = half * (z + c + b + total - u)
+        u2 = a2 - (a if a > 0 else 0 * a)
+        v1[j] = a2
+        v2[j] = b2
+        ua[j] = u2
+        e[j] = root[j] * (u2 + half * threshold - half * (abs(a2) - abs(b2)) - c)
+
+
+@inner
+def _gtv_start(shifts, pad, root, x, state, ratio, total, threshold, r, p, f, e):
+    """Update the edges, then ``r = p = f C^T (target - C x)``."""
+    n = r.shape[1]
+    for c in range(r.shape[0]):
+        xu = x[c, pad : pad + n]
+        for k in range(shifts.shape[0]):
+            _gtv_edges(
+                root[k, pad:], xu, x[c, pad + shifts[k] : pad + n + shifts[k]],
+                state[0, c, k], state[1, c, k], state[2, c, k], ratio, total, threshold,
+                e[k, pad:],
+            )  # fmt: skip
+        _divergence(shifts, pad, e, r[c])
+        for j in range(n):
+            r[c, j] *= f[c, j]
+            p[c, pad + j] = r[c, j]
+
+
+@inner
+def _load_roots(w, root):
+    for k in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            root[k, j] = np.sqrt(w[k, j])
+
+
+@_jit
+def gtv_forward(
+    offsets, shifts, height, width, groups, w, x, free, alpha, beta, threshold, ratio, out,
+    first, last,
+):  # fmt: skip
+    """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations."""
+    n, pad, size = height * width, _pad(shifts), offsets.shape[0]
+    heads, layers = alpha.shape[0], alpha.shape[1]
+    channels = x.shape[1] // groups
+    zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
+    ww, root = np.empty((size, pad + n), x.dtype), np.empty((size, pad + n), x.dtype)
+    e = np.zeros((size, pad + n), x.dtype)
+    xx = np.zeros((channels, n + 2 * pad), x.dtype)
+    directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
+    r = np.empty((channels, n), x.dtype)
+    state = np.empty((3, channels, size, n), x.dtype)
+    work = np.empty(_CHUNK, x.dtype)
+    for unit in range(first, last):
+        s, c0 = unit // groups, unit % groups * channels
+        b, h = s // heads, s % heads
+        _load_weights(offsets, w[s], height, width, pad, floor, ww)
+        _load_roots(ww, root)
+        f = free[b, c0 : c0 + channels]
+        for c in range(channels):
+            copy(xx[c, pad : pad + n], x[b, c0 + c])
+            for k in range(size):
+                _gtv_first(
+                    root[k, pad:], xx[c, pad : pad + n],
+                    xx[c, pad + shifts[k] : pad + n + shifts[k]],
+                    state[0, c, k], state[1, c, k], state[2, c, k],
+                )  # fmt: skip
+        total = zero
+        for l in range(layers):
+            _gtv_start(
+                shifts, pad, root, xx, state, ratio[l], ratio[l] * total, threshold[l],
+                r, directions[0], f, e,
+            )  # fmt: skip
+            total = -threshold[l]
+            _cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], zero, work)
+        for c in range(channels):
+            copy(out[s, c0 + c], xx[c, pad : pad + n])
+
+
+@inner_sum
+def _gtv_edges_gradient(
+    root, xu, xv, qu, qv, v1, v2, ua, n1, n2, na, ratio, threshold, g1, g2, ga, groot, e
+):
+    """Back through `_gtv_edges`; ``g1, g2, ga`` hold the gradient of the new state, then the old.
+
+    Returns the gradients of: the new total, the old total, the threshold, the ratio.
+    """
+    half, zero, one = root.dtype.type(0.5), root.dtype.type(0), root.dtype.type(1)
+    to_new, to_old, to_threshold, to_ratio = zero, zero, zero, zero
+    for j in range(root.shape[0]):
+        dx, dq = xu[j] - xv[j], qu[j] - qv[j]
+        c = root[j] * dx
+        a, b = _rescaled(v1[j], ratio), _rescaled(v2[j], ratio)
+        target = na[j] + half * threshold - half * (abs(n1[j]) - abs(n2[j]))
+        gt = root[j] * dq
+        s1 = one if n1[j] > 0 else (-one if n1[j] < 0 else zero)
+        s2 = one if n2[j] > 0 else (-one if n2[j] < 0 else zero)
+        gu = ga[j] + gt
+        ga1 = g1[j] - half * s1 * gt + gu
+        ga2 = g2[j] + half * s2 * gt
+        gz = half * (ga1 + ga2)
+        gc = half * (ga2 - ga1) - gt
+        sa = one if a > 0 else (-one if a < 0 else zero)
+        sb = one if b > 0 else (-one if b < 0 else zero)
+        back1 = half * (ga1 + gz * sa) - (gu if a >= 0 else zero)
+        back2 = half * (ga2 + gz * sb)
+        backa = half * (ga1 - ga2)
+        to_new -= half * gt
+        to_old += half * (ga2 - gz)
+        to_threshold -= gz
+        low1, low2 = v1[j] < 0, v2[j] < 0
+        to_ratio += (
+            (back1 * v1[j] if low1 else zero) + (back2 * v2[j] if low2 else zero) + backa * ua[j]
+        )
+        g1[j] = ratio * back1 if low1 else back1
+        g2[j] = ratio * back2 if low2 else back2
+        ga[j] = ratio * backa
+        groot[j] += dq * (target - c) + gc * dx
+        e[j] = root[j] * gc
+    return to_new, to_old, to_threshold, to_ratio
+
+
+@inner
+def _gtv_first_gradient(root, xu, xv, g1, g2, groot, e):
+    one, zero = root.dtype.type(1), root.dtype.type(0)
+    for j in range(root.shape[0]):
+        dx = xu[j] - xv[j]
+        c = root[j] * dx
+        sign = one if c > 0 else (-one if c < 0 else zero)
+        gc = g1[j] * (sign - one) + g2[j] * (sign + one)
+        groot[j] += gc * dx
+        e[j] = root[j] * gc
+
+
+@inner
+def _add_root_gradient(w, weights, root, groot, floor, gw):
+    """``gw += groot / (2 root)`` where the weight was not raised to the smallest one."""
+    half, zero = root.dtype.type(0.5), root.dtype.type(0)
+    for j in range(gw.shape[0]):
+        gw[j] = half * groot[j] / root[j] + gw[j] if root[j] > 0 and weights[j] >= floor else zero
+
+
+@_jit
+def gtv_backward(
+    offsets, shifts, height, width, w, x, free, alpha, beta, threshold, ratio, g,
+    gw, gx, galpha, gbeta, gthreshold, gratio, first, last,
+):  # fmt: skip
+    """Gradients of `gtv_forward`, as `glr_backward`."""
+    n, pad, size = height * width, _pad(shifts), offsets.shape[0]
+    heads, layers, steps = alpha.shape
+    channels = x.shape[1]
+    zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
+    ww, root = np.empty((size, pad + n), x.dtype), np.empty((size, pad + n), x.dtype)
+    e = np.zeros((size, pad + n), x.dtype)
+    xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
+    directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
+    states = np.empty((layers + 1, 3, channels, size, n), x.dtype)
+    gs = np.empty((3, channels, size, n), x.dtype)
+    q = np.zeros((channels, n + 2 * pad), x.dtype)
+    r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
+    gww, groot = np.empty((size, n), x.dtype), np.empty((size, n), x.dtype)
+    work = np.empty(_CHUNK, x.dtype)
+    totals = np.zeros(layers + 1, x.dtype)
+    for l in range(layers):
+        totals[l + 1] = -threshold[l]
+    for s in range(first, last):
+        b, h = s // heads, s % heads
+        _load_weights(offsets, w[s], height, width, pad, floor, ww)
+        _load_roots(ww, root)
+        for c in range(channels):
+            copy(xs[0, c, pad : pad + n], x[b, c])
+            copy(gx[s, c], g[s, c])
+            for k in range(size):
+                _gtv_first(
+                    root[k, pad:], xs[0, c, pad : pad + n],
+                    xs[0, c, pad + shifts[k] : pad + n + shifts[k]],
+                    states[0, 0, c, k], states[0, 1, c, k], states[0, 2, c, k],
+                )  # fmt: skip
+        for l in range(layers):
+            for c in range(channels):
+                copy(xs[l + 1, c], xs[l, c])
+                for k in range(size):
+                    for t in range(3):
+                        copy(states[l + 1, t, c, k], states[l, t, c, k])
+            _gtv_start(
+                shifts, pad, root, xs[l], states[l + 1], ratio[l], ratio[l] * totals[l],
+                threshold[l], r, directions[l, 0], free[b], e,
+            )  # fmt: skip
+            _cg(
+                shifts, pad, ww, xs[l + 1], r, directions[l], free[b],
+                alpha[h, l], beta[h, l], zero, work,
+            )  # fmt: skip
+        for k in range(size):
+            fill(gww[k], 0)
+            fill(groot[k], 0)
+            for c in range(channels):
+                for t in range(3):
+                    fill(gs[t, c, k], 0)
+        gtotal = zero
+        for l in range(layers - 1, -1, -1):
+            _cg_gradient(
+                shifts, pad, ww, directions[l], free[b], alpha[h, l], beta[h, l], zero,
+                gx[s], r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
+            )  # fmt: skip
+            old, new = states[l], states[l + 1]
+            to_old = zero
+            for c in range(channels):
+                for k in range(size):
+                    i = shifts[k]
+                    gradients = _gtv_edges_gradient(
+                        root[k, pad:],
+                        xs[l, c, pad : pad + n], xs[l, c, pad + i : pad + n + i],
+                        q[c, pad : pad + n], q[c, pad + i : pad + n + i],
+                        old[0, c, k], old[1, c, k], old[2, c, k],
+                        new[0, c, k], new[1, c, k], new[2, c, k], ratio[l], threshold[l],
+                        gs[0, c, k], gs[1, c, k], gs[2, c, k], groot[k], e[k, pad:],
+                    )  # fmt: skip
+                    gtotal += gradients[0]
+                    to_old += gradients[1]
+                    gthreshold[s, l] += gradients[2]
+                    gratio[s, l] += gradients[3]
+                _divergence(shifts, pad, e, r[c])
+                add(gx[s, c], r[c])
+            # The new total is -threshold; the old one was scaled by the ratio.
+            gthreshold[s, l] -= gtotal
+            gratio[s, l] += to_old * totals[l]
+            gtotal = ratio[l] * to_old
+        for c in range(channels):
+            for k in range(size):
+                i = shifts[k]
+                _gtv_first_gradient(
+                    root[k, pad:], xs[0, c, pad : pad + n], xs[0, c, pad + i : pad + n + i],
+                    gs[0, c, k], gs[1, c, k], groot[k], e[k, pad:],
+                )  # fmt: skip
+            _divergence(shifts, pad, e, r[c])
+            add(gx[s, c], r[c])
+        for k in range(size):
+            _add_root_gradient(ww[k], w[s, k], root[k, pad:], groot[k], floor, gww[k])
+        _store_weight_gradient(offsets, height, width, gww, gw[s])

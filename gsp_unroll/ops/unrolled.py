@@ -1,0 +1,96 @@
+r"""The solver part of a block as one differentiable operation, where a backend has it.
+
+It computes what the layers of :mod:`gsp_unroll.nn` compute one after another, to rounding, but
+keeps only its arguments for backward: all layers and CG steps are run again there, system by
+system, in memory that a core has close by. First derivatives only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from gsp_unroll.ops.backends.base import UnrolledSolvers
+from gsp_unroll.topology import Topology
+
+
+def solvers(topology: Topology, *values: Tensor) -> UnrolledSolvers | None:
+    """The compiled solvers of this topology that can compute with ``values``, if there are any."""
+    found = topology.kernels.unrolled
+    return found if found is not None and found.takes(*values) else None
+
+
+def unrolled_glr(
+    solvers: UnrolledSolvers,
+    w: Tensor,
+    x: Tensor,
+    observed: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    kappa: Tensor,
+) -> Tensor:
+    """All layers of a uGLR block, see :class:`gsp_unroll.nn.GLRLayer`.
+
+    Args:
+        solvers: From :func:`solvers`.
+        w: Symmetric weights ``[B, heads, M]``.
+        x: Signal ``[B, C, N]`` with the samples in place.
+        observed: Boolean ``[B, C, N]``.
+        alpha: CG step sizes ``[layers, steps, heads]``.
+        beta: CG momenta ``[layers, steps, heads]``; the last of each layer is not used.
+        kappa: Proximal weights ``[layers]``.
+
+    Returns:
+        ``[B, heads, C, N]``.
+    """
+    return _Unrolled.apply(solvers, "glr", w, x, _free(x, observed), alpha, beta, kappa)
+
+
+def unrolled_gtv(
+    solvers: UnrolledSolvers,
+    w: Tensor,
+    x: Tensor,
+    observed: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    ratio: Tensor,
+) -> Tensor:
+    r"""All layers of a uGTV block, see :class:`gsp_unroll.nn.GTVLayer`.
+
+    Args:
+        solvers: From :func:`solvers`.
+        w: Weights of :math:`C^\\top C`, ``[B, heads, M]``.
+        x: Signal ``[B, C, N]`` with the samples in place.
+        observed: Boolean ``[B, C, N]``.
+        alpha: CG step sizes ``[layers, steps, heads]``.
+        beta: CG momenta ``[layers, steps, heads]``; the last of each layer is not used.
+        threshold: :math:`\kappa/\gamma` of each layer ``[layers]``.
+        ratio: :math:`\gamma_{before}/\gamma` of each layer ``[layers]``, 1 for the first.
+
+    Returns:
+        ``[B, heads, C, N]``.
+    """
+    return _Unrolled.apply(solvers, "gtv", w, x, _free(x, observed), alpha, beta, threshold, ratio)
+
+
+def _free(x: Tensor, observed: Tensor) -> Tensor:
+    return (~observed).to(x.dtype).expand_as(x)
+
+
+class _Unrolled(Function):
+    @staticmethod
+    def forward(ctx: Any, solvers: UnrolledSolvers, prior: str, *arguments: Tensor) -> Tensor:
+        ctx.solvers, ctx.prior = solvers, prior
+        ctx.save_for_backward(*arguments)
+        return getattr(solvers, f"{prior}_forward")(*arguments)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        backward = getattr(ctx.solvers, f"{ctx.prior}_backward")
+        gw, gx, *scalars = backward(g, *ctx.saved_tensors)
+        return None, None, gw, gx, None, *scalars

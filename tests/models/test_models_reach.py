@@ -1,0 +1,53 @@
+"""How far a block sees: exactly as far as ``reach`` says, found by changing one pixel."""
+
+import pytest
+import torch
+
+from gsp_unroll.models import UGLR, UGTV
+from gsp_unroll.topology import Grid
+
+TINY = {"blocks": 1, "layers": 1, "cg_steps": 1, "heads": 2, "features": 3, "maps": 8, "window": 3}
+
+
+def farthest_change(block, side: int) -> int:
+    """Distance of the farthest pixel that changes with the middle one, in rows or columns."""
+    grid = Grid(side, side, block.config.window)
+    x = torch.rand(1, block.config.in_channels, side * side, dtype=torch.float64)
+    observed = torch.zeros_like(x, dtype=torch.bool)  # samples would stand in the way
+    middle = side // 2
+    touched = x.clone()
+    touched[..., middle * side + middle] += 1
+    with torch.no_grad():
+        before, after = (block(grid, value, observed, None)[0] for value in (x, touched))
+    row, col = (before != after).any(1).view(side, side).nonzero().sub(middle).unbind(1)
+    return int(torch.maximum(row.abs(), col.abs()).max())
+
+
+@pytest.mark.parametrize("network", [UGLR, UGTV])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"cg_steps": 3},
+        {"layers": 3},
+        {"layers": 2, "cg_steps": 2, "window": 5},
+        {"norm": "symmetric"},
+        {"features_from": "mlp"},
+        {"features_from": "gnn", "window": 5},
+    ],
+    ids=lambda change: "-".join(f"{k}={v}" for k, v in change.items()) or "tiny",
+)
+def test_a_block_sees_as_far_as_its_reach(network, change):
+    block = network(2, **{**TINY, **change}).double().blocks[0]
+    assert farthest_change(block, 2 * block.reach + 7) == block.reach
+
+
+@pytest.mark.parametrize("change", [{"norm": "directed"}, {"laplacian": "normalized"}])
+def test_reach_with_the_other_laplacians(change):
+    block = UGLR(1, **{**TINY, "layers": 2, **change}).double().blocks[0]
+    assert farthest_change(block, 2 * block.reach + 7) == block.reach
+
+
+@pytest.mark.parametrize("network", [UGLR, UGTV])
+def test_reach_of_the_published_size(network):
+    assert network().blocks[0].reach == (5 * 10 + 1) * 2 + 4

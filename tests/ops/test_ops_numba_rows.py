@@ -1,0 +1,31 @@
+"""The vectorised exponential of the compiled kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+numba = pytest.importorskip("numba")
+
+from gsp_unroll.ops.backends.numba_rows import exp_of_nonpositive  # noqa: E402
+
+
+@numba.njit
+def _exp(values, bits, power):
+    exp_of_nonpositive(values, bits, power)
+
+
+@pytest.mark.parametrize(("number", "integer"), [(np.float32, np.int32), (np.float64, np.int64)])
+def test_exponential_is_right_to_one_unit_in_the_last_place(number, integer):
+    values = -np.abs(np.random.default_rng(0).normal(0, 20, 5000)).astype(number)
+    values[:4] = [0, -np.inf, -1e30, np.nan]
+    bits = np.empty(len(values), integer)
+    out = values.copy()
+    _exp(out, bits, bits.view(number))
+    assert out[:3].tolist() == [1, 0, 0]
+    assert np.isnan(out[3])
+    exact = np.exp(values[4:].astype(np.longdouble))
+    normal = exact > np.finfo(number).tiny
+    error = np.abs(out[4:] - exact)[normal] / exact[normal]
+    assert error.max() < 1.01 * np.finfo(number).eps
+    assert np.abs(out[4:] - exact)[~normal].max(initial=0) <= np.finfo(number).tiny

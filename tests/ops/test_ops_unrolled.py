@@ -1,0 +1,170 @@
+"""A block in one compiled call is the block of separate layers, in values and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gsp_unroll.models import UGLR, UGTV
+from gsp_unroll.ops import unrolled
+from gsp_unroll.topology import Graph, Grid
+
+pytest.importorskip("numba")
+
+NETWORKS = pytest.mark.parametrize("network", [UGLR, UGTV])
+SIZES = pytest.mark.parametrize(
+    ("height", "width", "window"),
+    [(7, 9, 5), (8, 6, 3), (9, 8, 7), (1, 5, 5), (6, 1, 5), (3, 2, 7), (1, 1, 3)],
+)
+
+
+def problem(height, width, window, *, batch=2, channels=3, heads=2, layers=3, steps=4, seed=0):
+    """Random arguments of one block: grid, ``(w, x, observed, alpha, beta)``, scalars by layer."""
+    rng = torch.Generator().manual_seed(seed)
+    grid = Grid(height, width, window)
+
+    def rand(*shape):
+        return torch.rand(*shape, generator=rng, dtype=torch.float64)
+
+    w = rand(batch, heads, grid.num_edges) / 12
+    w[..., 0] = 0  # an edge that is cut, if the slot holds one
+    x = rand(batch, channels, grid.num_nodes)
+    observed = rand(batch, channels, grid.num_nodes) < 0.4
+    alpha, beta = 0.3 + 0.4 * rand(layers, steps, heads), 0.2 * rand(layers, steps, heads)
+    by_layer = {"glr": (0.1 * rand(layers),), "gtv": (0.05 * rand(layers), 0.5 + rand(layers))}
+    return grid, (w, x, observed, alpha, beta), by_layer
+
+
+def call(prior, grid, arguments, by_layer):
+    function = {"glr": unrolled.unrolled_glr, "gtv": unrolled.unrolled_gtv}[prior]
+    return function(unrolled.solvers(grid, *arguments[:2]), *arguments, *by_layer)
+
+
+def model(network, window, **options):
+    """A small float64 network whose learned scalars are all different."""
+    torch.manual_seed(1)
+    out = network(
+        3, blocks=2, layers=3, cg_steps=4, heads=2, features=3, maps=4, window=window, **options
+    ).double()
+    with torch.no_grad():
+        for name, parameter in out.named_parameters():
+            if "net" not in name and "metric" not in name:
+                parameter.mul_(1 + 0.3 * torch.rand_like(parameter))
+    return out.train()
+
+
+def run(network, backend, height, width, window, **options):
+    """Values and gradients, by name, of a network on a grid."""
+    net = model(network, window, **options)
+    rng = torch.Generator().manual_seed(2)
+    shape = (2, 3, height * width)
+    mask = torch.rand(shape, generator=rng) < 0.4
+    mask[..., 0] = True
+    y = torch.rand(shape, generator=rng, dtype=torch.float64).where(mask, torch.zeros(()))
+    y.requires_grad_()
+    out = net(y, mask, Grid(height, width, window, backend=backend))
+    (out * torch.rand(shape, generator=rng, dtype=torch.float64)).sum().backward()
+    gradients = {name: p.grad for name, p in net.named_parameters()}
+    return out.detach(), {**gradients, "y": y.grad}
+
+
+@NETWORKS
+@SIZES
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_one_call_is_the_layers_one_by_one(network, height, width, window, checkpointing):
+    options = {"checkpointing": checkpointing}
+    value, gradients = run(network, "native", height, width, window, **options)
+    expected, layerwise = run(network, "torch", height, width, window)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-13)
+    for name, gradient in layerwise.items():
+        scale = max(float(gradient.abs().max()), 1e-6)
+        close = torch.isclose(gradients[name], gradient, rtol=1e-8, atol=1e-9 * scale)
+        assert bool(close.all()), name
+
+
+@pytest.mark.parametrize("prior", ["glr", "gtv"])
+def test_gradients_are_those_of_finite_differences(prior):
+    grid, (w, x, observed, alpha, beta), by_layer = problem(3, 4, 3, batch=1, layers=2, steps=3)
+    used = grid.used_slots
+    small = w[..., used].clamp(min=0.01).requires_grad_()
+    inputs = [small, *(t.requires_grad_() for t in (x, alpha, beta, *by_layer[prior]))]
+
+    def function(w_used, x, alpha, beta, *scalars):
+        w = x.new_zeros(1, 2, grid.num_edges).index_copy(-1, used, w_used)
+        return call(prior, grid, (w, x, observed, alpha, beta), scalars)
+
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("prior", ["glr", "gtv"])
+def test_unused_slots_are_never_read_and_get_no_gradient(prior):
+    grid, (w, x, *rest), by_layer = problem(4, 5, 5)
+    unused = torch.ones(grid.num_edges, dtype=torch.bool)
+    unused[grid.used_slots] = False
+    w.requires_grad_()
+    poisoned = w.masked_fill(unused, torch.nan).detach().requires_grad_()
+    clean, dirty = (call(prior, grid, (v, x, *rest), by_layer[prior]) for v in (w, poisoned))
+    assert torch.equal(clean, dirty)
+    dirty.square().sum().backward()
+    assert torch.isfinite(poisoned.grad).all()
+    assert not poisoned.grad[..., unused].any()
+
+
+@pytest.mark.parametrize("prior", ["glr", "gtv"])
+def test_results_do_not_depend_on_the_number_of_threads(prior):
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            for batch in (1, 3):  # with one image the channels are shared out, too
+                grid, (w, x, *rest), by_layer = problem(9, 7, 5, batch=batch)
+                arguments = (w.requires_grad_(), x.requires_grad_(), *rest)
+                value = call(prior, grid, arguments, by_layer[prior])
+                gradients = torch.autograd.grad(value.square().sum(), arguments[:2])
+                results.append((batch, value.detach(), *gradients))
+    finally:
+        torch.set_num_threads(before)
+    for batch, *tensors in results[2:]:
+        expected = results[0 if batch == 1 else 1][1:]
+        assert all(torch.equal(a, b) for a, b in zip(tensors, expected, strict=True))
+
+
+@pytest.mark.parametrize("prior", ["glr", "gtv"])
+def test_single_precision_is_the_same_to_rounding(prior):
+    grid, arguments, by_layer = problem(8, 9, 5)
+    double = call(prior, grid, arguments, by_layer[prior])
+    single = call(
+        prior,
+        grid,
+        [t.float() if t.is_floating_point() else t for t in arguments],
+        [t.float() for t in by_layer[prior]],
+    )
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single, double.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_observed_samples_come_back_bit_for_bit():
+    for prior in ("glr", "gtv"):
+        grid, (w, x, observed, *rest), by_layer = problem(6, 6, 5)
+        out = call(prior, grid, (w, x, observed, *rest), by_layer[prior])
+        for h in range(2):
+            assert torch.equal(out[:, h][observed], x[observed])
+
+
+def test_second_derivatives_are_refused():
+    grid, (w, x, *rest), by_layer = problem(3, 3, 3)
+    value = call("glr", grid, (w.requires_grad_(), x, *rest), by_layer["glr"])
+    (gradient,) = torch.autograd.grad(value.square().sum(), w, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_what_is_not_compiled_runs_layer_by_layer():
+    grid = Grid(4, 4, 3)
+    single, double = torch.rand(2), torch.rand(2, dtype=torch.float64)
+    assert unrolled.solvers(grid, single, single) is not None
+    assert unrolled.solvers(grid, single, double) is None
+    assert unrolled.solvers(grid, single.half()) is None
+    assert unrolled.solvers(grid.with_backend("torch"), single) is None
+    assert unrolled.solvers(Graph(grid.edge_index, 16), single) is None
