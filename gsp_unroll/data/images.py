@@ -147,12 +147,11 @@ def write_image(path: str | os.PathLike[str], image: Tensor, bits: int = 8) -> P
             f"path must end in {', '.join(allowed)} for {bits} bits, got {path.name!r}"
         )
     top = 2**bits - 1
-    scaled = image.detach().to("cpu", torch.float64).clamp(0, 1) * top
-    pixels = scaled.round().permute(1, 2, 0).numpy()
-    if bits == 16:
-        data = png16.encode(np.ascontiguousarray(pixels.astype(np.uint16)))
-    else:
-        data = _encode_8bit(pixels.astype(np.uint8), suffix)
+    planes = image.detach().cpu()
+    pixels = np.empty((*planes.shape[1:], len(planes)), np.uint8 if bits == 8 else np.uint16)
+    for c, plane in enumerate(planes):  # one at a time: an image may be large
+        pixels[..., c] = (plane.double().clamp(0, 1) * top).round().numpy()
+    data = png16.encode(pixels) if bits == 16 else _encode_8bit(pixels, suffix)
     return write_atomically(path, data)
 
 

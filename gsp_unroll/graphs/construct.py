@@ -10,6 +10,9 @@ from torch import Tensor
 from gsp_unroll import checks
 from gsp_unroll.topology import Grid
 
+# Points whose neighbours are looked up at once.
+_PART = 1 << 18
+
 
 def grid_edge_index(height: int, width: int, window: int = 5) -> Tensor:
     """Edges of an image graph: each pixel with all others in a square window around it.
@@ -52,13 +55,19 @@ def knn_edge_index(pos: Tensor, k: int) -> Tensor:
     checks.positive_int("k", k)
     if k >= len(points):
         raise ValueError(f"k must be below the number of points ({len(points)}), got {k}")
-    near = cKDTree(points).query(points, k=k + 1, workers=-1)[1]
-    itself = near == np.arange(len(points))[:, None]
-    # Among many equal points a point may not find itself: then its last neighbour is one too many.
-    itself[~itself.any(1), -1] = True
-    source, column = np.nonzero(~itself)
-    near = near[source, column]
-    return _undirected(source, near, len(points), pos.device)
+    tree = cKDTree(points)
+    n = len(points)
+    pairs = np.empty((n, k), dtype=np.int64)
+    # In the order of the tree, and in parts: one part finds its neighbours in the cache, and only
+    # one part is held with its distances.
+    for part in np.array_split(tree.indices, -(-n // _PART)):
+        near = tree.query(points[part], k=k + 1, workers=-1)[1]
+        itself = near == part[:, None]
+        # Among many equal points a point may not find itself: then its last neighbour is one too
+        # many.
+        itself[~itself.any(1), -1] = True
+        pairs[part] = _pair(part[:, None], near[~itself].reshape(-1, k), n)
+    return _undirected(pairs.ravel(), n, pos.device)
 
 
 def radius_edge_index(pos: Tensor, radius: float) -> Tensor:
@@ -78,7 +87,8 @@ def radius_edge_index(pos: Tensor, radius: float) -> Tensor:
     points = _points(pos)
     radius = checks.in_range("radius", radius, 0, open_low=True)
     pairs = cKDTree(points).query_pairs(radius, output_type="ndarray")
-    return _undirected(pairs[:, 0], pairs[:, 1], len(points), pos.device)
+    source, target = pairs.T.astype(np.int64, copy=False)
+    return _undirected(_pair(source, target, len(points)), len(points), pos.device)
 
 
 def _points(pos: Tensor) -> np.ndarray:
@@ -88,9 +98,23 @@ def _points(pos: Tensor) -> np.ndarray:
     return pos.detach().cpu().double().numpy()
 
 
-def _undirected(
-    source: np.ndarray, target: np.ndarray, num_nodes: int, device: torch.device
-) -> Tensor:
-    source, target = source.astype(np.int64), target.astype(np.int64)
-    key = np.unique(np.concatenate([source * num_nodes + target, target * num_nodes + source]))
-    return torch.from_numpy(np.stack([key // num_nodes, key % num_nodes])).to(device)
+def _pair(source: np.ndarray, target: np.ndarray, num_nodes: int) -> np.ndarray:
+    """One number for an undirected pair: ``low * num_nodes + high``."""
+    return np.minimum(source, target) * np.int64(num_nodes) + np.maximum(source, target)
+
+
+def _undirected(pairs: np.ndarray, num_nodes: int, device: torch.device) -> Tensor:
+    """Both directions, sorted, of the pairs (see :func:`_pair`), which may come twice."""
+    pairs.sort()
+    first = np.ones(len(pairs), dtype=bool)
+    np.not_equal(pairs[1:], pairs[:-1], out=first[1:])
+    pairs = pairs[first]
+    both = np.empty(2 * len(pairs), dtype=np.int64)
+    both[: len(pairs)] = pairs
+    low, high = np.divmod(pairs, num_nodes)
+    np.add(high * num_nodes, low, out=both[len(pairs) :])
+    del pairs, low, high, first
+    both.sort()
+    edges = np.empty((2, len(both)), dtype=np.int64)
+    np.divmod(both, num_nodes, out=(edges[0], edges[1]))
+    return torch.from_numpy(edges).to(device)

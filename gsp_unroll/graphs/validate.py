@@ -10,32 +10,34 @@ from gsp_unroll import checks
 from gsp_unroll.topology import Topology
 
 
-def check_observation(y: Tensor, mask: Tensor) -> Tensor:
+def check_observation(y: Tensor, mask: Tensor, name: str = "y") -> Tensor:
     """Check samples and mask against each other and return the mask expanded to ``y``.
 
     Args:
         y: Samples, floating point, finite where observed.
         mask: Boolean, broadcastable to ``y``.
+        name: What messages call ``y`` (default: ``"y"``).
 
     Raises:
         TypeError: If ``y`` is not floating point or ``mask`` is not boolean.
         ValueError: If shapes or devices do not fit, or an observed sample is NaN or infinite.
     """
-    checks.floating("y", y)
+    checks.floating(name, y)
     if checks.tensor("mask", mask).dtype != torch.bool:
         raise TypeError(f"mask must be a bool tensor (True = observed), got {mask.dtype}")
-    checks.same_device(y=y, mask=mask)
+    checks.same_device(**{name: y, "mask": mask})
     try:
         observed = mask.expand_as(y)
     except RuntimeError:
         raise ValueError(
-            f"mask must have a shape that broadcasts to y {list(y.shape)}, got {list(mask.shape)}"
+            f"mask must have a shape that broadcasts to {name} {list(y.shape)}, "
+            f"got {list(mask.shape)}"
         ) from None
     bad = observed & ~torch.isfinite(y)
     if bool(bad.any()):
         where = tuple(int(i) for i in bad.nonzero()[0])
         raise ValueError(
-            f"y must be finite where observed, got {y[where].item()} at index {where} "
+            f"{name} must be finite where observed, got {y[where].item()} at index {where} "
             f"({int(bad.sum())} such entries); set mask to False there"
         )
     return observed

@@ -1,5 +1,6 @@
 """Use: restore images of any size with a trained network or a model-based method."""
 
+from gsp_unroll.inference.memory import bytes_per_pixel
 from gsp_unroll.inference.restore import restore
 
-__all__ = ["restore"]
+__all__ = ["bytes_per_pixel", "restore"]

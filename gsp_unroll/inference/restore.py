@@ -1,84 +1,242 @@
-"""Restore an image of any size, in tiles where it is too large for one piece."""
+"""Restore an image of any size within a given memory, as if it had been done in one piece."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from gsp_unroll import checks
+from gsp_unroll.graphs.validate import check_observation
+from gsp_unroll.inference.memory import (
+    bytes_per_pixel,
+    fill_bytes_per_pixel,
+    format_bytes,
+    parse_bytes,
+)
+from gsp_unroll.inference.tiles import Tile, smallest_tile, tiles_by_area, tiles_by_side
+from gsp_unroll.models.unrolled import UnrolledNetwork
+from gsp_unroll.observe.cfa import CFA
+from gsp_unroll.observe.fill import fill_in, fill_reach
+from gsp_unroll.topology import Grid
 
 Restorer = Callable[[Tensor, Tensor], Tensor]
+
+_MEMORY = "2GB"
+# What tiles of other methods than networks keep and see, unless told otherwise.
+_SIDE, _HALO = 512, 32
+# Longest period that is looked for in a mask: twice the longest known colour filter array's.
+_LONGEST_PERIOD = 12
 
 
 @torch.inference_mode()
 def restore(
+    image: Tensor,
     model: Restorer,
-    y: Tensor,
-    mask: Tensor,
+    mask: Tensor | CFA | None = None,
     *,
-    tile: int | None = 512,
-    halo: int = 32,
+    max_memory: int | str | None = None,
+    tile: int | None = None,
+    halo: int | None = None,
     progress: bool = False,
 ) -> Tensor:
-    """Restore one image.
+    """Restore one image of any size with a network or another method.
 
-    Images of at most ``tile`` pixels a side are restored in one piece. Larger ones are cut into
-    tiles which are restored with ``halo`` more pixels on every side and cropped. Each tile takes
-    its part of the mask along, so the phase of a colour filter array cannot shift. A tile sees
-    nothing beyond its halo: results near tile borders differ slightly from those of one piece.
+    A network runs block by block: between two blocks only the image is kept, and each block runs
+    over tiles that see ``block.reach`` pixels beyond what they keep, everything that the block can
+    see. So the result is that of one piece, up to the rounding of convolutions of another size.
+    Tiles are as large as ``max_memory`` allows and are moved to the network's device one by one.
+
+    Any other method is called tile by tile, and results near tile borders differ from those of one
+    piece if it sees farther than ``halo``. Tiles start at multiples of the period of the mask.
 
     Args:
-        model: Network or method, called as ``model(y [1, C, H, W], mask)``.
-        y: Samples ``[C, H, W]``, floating point; values outside ``mask`` are ignored.
-        mask: Boolean ``[C, H, W]``, ``True`` = observed.
-        tile: Largest side restored in one piece, ``None`` = no tiles (default: 512).
-        halo: Pixels around each tile that it sees besides its own (default: 32).
-        progress: Show a progress bar over the tiles (default: ``False``).
+        image: Samples ``[C, H, W]``, in the dtype of the network; read where observed only. With
+            a :class:`~gsp_unroll.observe.CFA` also a mosaic ``[H, W]`` or ``[1, H, W]``.
+        model: :class:`~gsp_unroll.models.UnrolledNetwork`, or a method called as
+            ``model(y [1, C, H, W], mask [1, C, H, W])``.
+        mask: Boolean, broadcastable to ``image``, ``True`` = observed, or the colour filter array
+            (default: observed where ``image`` is not NaN).
+        max_memory: What ``restore`` may allocate on the device of the network, in bytes or as in
+            ``"800MB"``; networks only. It holds the tile and, if ``image`` lives there, two more
+            images, but neither ``image`` itself nor what the process had before (default:
+            ``"2GB"``).
+        tile: Largest side of what a tile keeps, instead of ``max_memory`` (default for other
+            methods: 512).
+        halo: Pixels that a tile sees around what it keeps (default: ``block.reach``, the smallest
+            for which tiles change nothing; other methods: 32).
+        progress: Show a progress bar (default: ``False``).
 
     Returns:
-        ``[C, H, W]``; observed samples come back bit for bit.
+        ``[C, H, W]`` on the device of ``image``; observed samples come back bit for bit.
 
     Raises:
-        TypeError: If ``y`` is not floating point, ``mask`` not boolean, or a size not an ``int``.
-        ValueError: If a shape does not fit or a size is too small.
+        TypeError: If a dtype or type does not fit.
+        ValueError: If a shape does not fit, an observed sample is not finite, a channel has no
+            sample, or ``max_memory`` is too small for a tile.
     """
-    checks.floating("y", y)
-    checks.shape("y", y, ["C", "H", "W"])
-    if checks.tensor("mask", mask).dtype != torch.bool:
-        raise TypeError(f"mask must be a bool tensor (True = observed), got {mask.dtype}")
-    checks.shape("mask", mask, list(y.shape))
-    checks.positive_int("halo", halo, minimum=0)
-    height, width = y.shape[1:]
-    if tile is None or max(height, width) <= checks.positive_int("tile", tile):
-        return model(y[None], mask[None])[0]
-    out = torch.empty_like(y)
-    tiles = list(_tiles(height, width, tile))
-    for rows, cols in tqdm(tiles, desc="tiles", disable=not progress, leave=False):
-        seen_rows, own_rows = _with_halo(rows, halo, height)
-        seen_cols, own_cols = _with_halo(cols, halo, width)
-        part = (slice(None), seen_rows, seen_cols)
-        restored = model(y[part][None], mask[part][None])[0]
-        out[:, rows, cols] = restored[:, own_rows, own_cols]
+    seen = _observe(image, mask)
+    if not callable(model):
+        raise TypeError(f"model must be a network or a method, got {type(model).__name__}")
+    if max_memory is not None and tile is not None:
+        raise ValueError(f"give max_memory or tile, not both, got {max_memory!r} and {tile}")
+    if tile is not None:
+        checks.positive_int("tile", tile)
+    if halo is not None:
+        checks.positive_int("halo", halo, minimum=0)
+    if isinstance(model, UnrolledNetwork):
+        budget = None if tile else parse_bytes("max_memory", max_memory or _MEMORY)
+        return _by_blocks(model, seen, _Plan(seen, tile, budget), halo, progress)
+    if max_memory is not None:
+        raise ValueError(
+            f"max_memory must be None for {type(model).__name__}, whose needs are not known, "
+            f"got {max_memory!r}; use tile"
+        )
+    tiles = tiles_by_side(
+        *seen.size, _HALO if halo is None else halo, seen.period, _SIDE if tile is None else tile
+    )
+    return _by_tiles(model, seen, tiles, progress)
+
+
+@dataclass(frozen=True)
+class _Observation:
+    """An image and what is known of it.
+
+    Attributes:
+        samples: ``[C, H, W]``, a mosaic being expanded; anything where not observed.
+        mask: Boolean ``[C, H, W]``.
+        period: Rows and columns after which the mask repeats, ``(1, 1)`` if it does not.
+        mask_bytes: Memory of the mask if it was made here.
+    """
+
+    samples: Tensor
+    mask: Tensor
+    period: tuple[int, int]
+    mask_bytes: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.samples.shape[1], self.samples.shape[2]
+
+    def at(self, place: tuple[slice, ...]) -> tuple[Tensor, Tensor]:
+        """Samples (zero where there is none) and mask of a part of the image."""
+        mask = self.mask[place]
+        return torch.where(mask, self.samples[place], 0), mask
+
+
+def _observe(image: Tensor, mask: Tensor | CFA | None) -> _Observation:
+    checks.floating("image", image)
+    if isinstance(mask, CFA):
+        if image.dim() == 2:
+            image = image.unsqueeze(0)
+        if image.dim() != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
+            raise ValueError(
+                "image must have shape [H, W], [1, H, W] or [3, H, W] with a colour filter array "
+                f"and no empty axis, got {list(image.shape)}"
+            )
+        known = mask.mask(*image.shape[1:]).to(image.device)
+        period, made = mask.period, known.numel()
+        image = image.expand(3, -1, -1)
+    else:
+        checks.shape("image", image, ["C", "H", "W"])
+        if image.numel() == 0:
+            raise ValueError(f"image must not be empty, got shape {list(image.shape)}")
+        known = ~torch.isnan(image) if mask is None else mask
+        made = known.numel() if mask is None else 0
+    known = check_observation(image, known, "image")
+    if not isinstance(mask, CFA):
+        period = (_period(known, -2), _period(known, -1))
+    return _Observation(image, known, period, made)
+
+
+def _period(mask: Tensor, axis: int) -> int:
+    """Smallest shift along ``axis`` that leaves the mask as it is, 1 if there is none."""
+    length = mask.shape[axis]
+    for period in range(1, min(_LONGEST_PERIOD, length // 2) + 1):
+        rest = length - period
+        if torch.equal(mask.narrow(axis, period, rest), mask.narrow(axis, 0, rest)):
+            return period
+    return 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How large tiles may be: what they keep, or the bytes that a call may allocate."""
+
+    seen: _Observation
+    side: int | None
+    budget: int | None
+
+    def tiles(self, halo: int, per_pixel: int, kept: int) -> list[Tile]:
+        """The tiles of a step that needs ``per_pixel`` bytes while ``kept`` bytes are in use."""
+        size, period = self.seen.size, self.seen.period
+        if self.budget is None:
+            return tiles_by_side(*size, halo, period, self.side)
+        tiles = tiles_by_area(*size, halo, period, max(self.budget - kept, 0) // per_pixel)
+        if not tiles:
+            rows, columns = smallest_tile(*size, halo, period)
+            needed = kept + per_pixel * rows * columns
+            raise ValueError(
+                f"max_memory must be at least {format_bytes(needed)} for an image of {size[0]} x "
+                f"{size[1]} pixels (one tile of {rows} x {columns}, {per_pixel} bytes a pixel), "
+                f"got {format_bytes(self.budget)}"
+            )
+        return tiles
+
+
+def _by_blocks(
+    model: UnrolledNetwork, seen: _Observation, plan: _Plan, halo: int | None, progress: bool
+) -> Tensor:
+    config = model.config
+    checks.shape("image", seen.samples, [config.in_channels, "H", "W"])
+    model.check_dtype("image", seen.samples)
+    if config.node_channels:
+        raise ValueError(
+            f"model must have node_channels=0 to restore an image, got {config.node_channels}"
+        )
+    device = model.blocks[0].skip.device
+    itemsize = seen.samples.element_size()
+    here = seen.samples.device == device
+    kept = seen.mask_bytes + 2 * seen.samples.numel() * itemsize if here else 0
+    # All plans are made first: what cannot work must not fail after an hour.
+    reach = model.blocks[0].reach if halo is None else halo
+    tiles = plan.tiles(reach, bytes_per_pixel(model.blocks[0], itemsize), kept)
+    first = plan.tiles(
+        fill_reach(seen.mask), fill_bytes_per_pixel(config.in_channels, itemsize), kept
+    )
+    x, after = (
+        torch.empty(seen.samples.shape, dtype=seen.samples.dtype, device=seen.samples.device)
+        for _ in range(2)
+    )
+    for tile in first:
+        x[tile.kept] = fill_in(*seen.at(tile.seen))[tile.inner]
+    height, width = x[tiles[0].seen].shape[1:]
+    grid = Grid(height, width, config.window, device=device)
+    with _bar(len(model.blocks) * len(tiles), progress) as bar:
+        for block in model.blocks:
+            for tile in tiles:
+                part, mask = (
+                    value[tile.seen].to(device).flatten(-2).unsqueeze(0) for value in (x, seen.mask)
+                )
+                part, _ = block(grid, part, mask, None)
+                after[tile.kept] = part.view(-1, height, width)[tile.inner].to(after.device)
+                bar.update()
+            x, after = after, x
+    return x
+
+
+def _by_tiles(model: Restorer, seen: _Observation, tiles: list[Tile], progress: bool) -> Tensor:
+    out = torch.empty(seen.samples.shape, dtype=seen.samples.dtype, device=seen.samples.device)
+    with _bar(len(tiles), progress) as bar:
+        for tile in tiles:
+            y, mask = seen.at(tile.seen)
+            out[tile.kept] = model(y[None], mask[None])[0][tile.inner]
+            bar.update()
     return out
 
 
-def _tiles(height: int, width: int, tile: int) -> Iterator[tuple[slice, slice]]:
-    """Tiles of nearly equal size, at most ``tile`` a side, that cover the image once."""
-    for rows in _pieces(height, tile):
-        for cols in _pieces(width, tile):
-            yield rows, cols
-
-
-def _pieces(length: int, tile: int) -> list[slice]:
-    count = -(-length // tile)
-    ends = [round(k * length / count) for k in range(count + 1)]
-    return [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-
-
-def _with_halo(own: slice, halo: int, length: int) -> tuple[slice, slice]:
-    """The slice with its halo inside the image, and the place of ``own`` within it."""
-    start, stop = max(own.start - halo, 0), min(own.stop + halo, length)
-    return slice(start, stop), slice(own.start - start, own.stop - start)
+def _bar(total: int, progress: bool) -> tqdm:
+    return tqdm(total=total, desc="restore", unit="tile", disable=not progress, leave=False)

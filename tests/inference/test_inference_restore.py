@@ -1,55 +1,185 @@
+"""Restoring in tiles equals restoring in one piece, for every size, mask and network."""
+
 from __future__ import annotations
 
 import pytest
 import torch
 
-from gsp_unroll.inference import restore
-from gsp_unroll.models import IGLR, UGLR
-from gsp_unroll.observe import CFA
+from gsp_unroll.inference import bytes_per_pixel, restore
+from gsp_unroll.models import IGLR, UGLR, UGTV
+from gsp_unroll.observe import CFA, decimation_mask, fill_in, random_mask
+
+SMALL = {"blocks": 2, "layers": 2, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
+every_network = pytest.mark.parametrize("network", [UGLR, UGTV])
 
 
-def tiny() -> UGLR:
+def tiny(network=UGLR, channels=3, **changes):
     torch.manual_seed(0)
-    return UGLR(3, blocks=1, layers=1, cg_steps=2, heads=1, features=2, maps=4).eval()
+    return network(channels, **{**SMALL, **changes}).eval()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (17, 16), (33, 50)])
+def in_one_piece(model, y, mask):
+    with torch.no_grad():
+        return model(torch.where(mask, y, 0)[None], mask[None])[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (6, 1), (17, 16), (33, 50)])
 def test_small_images_go_in_one_piece(size):
     truth = torch.rand(3, *size)
     mask = torch.rand(3, *size) < 0.6
     mask[:, 0, 0] = True
     y = truth * mask
+    assert torch.equal(restore(y, tiny(), mask), in_one_piece(tiny(), y, mask))
+
+
+@every_network
+@pytest.mark.parametrize("size", [(61, 47), (30, 90), (1, 200)])
+def test_tiles_equal_one_piece(network, size):
+    model = tiny(network)
+    truth, cfa = torch.rand(3, *size), CFA("GRBG" if size[0] > 1 else "GRB/GRB/GRB")
+    mask = cfa.mask(*size)
+    out = restore(truth, model, cfa, tile=9)
+    assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-5
+    assert torch.equal(out[mask], truth[mask])
+
+
+@every_network
+@pytest.mark.parametrize(
+    "mask",
+    [
+        CFA.from_name("xtrans").mask(70, 51),
+        random_mask(70, 51, 0.05, channels=3, seed=1),
+        decimation_mask(70, 51, 5, channels=3),
+        # One sample a channel: the first guess reaches over the whole image.
+        torch.zeros(3, 70, 51, dtype=torch.bool).index_fill(2, torch.tensor([50]), True),
+    ],
+    ids=["xtrans", "random", "decimation", "one-column"],
+)
+def test_tiles_equal_one_piece_to_rounding(network, mask):
+    model = tiny(network, window=3).double()
+    truth = torch.rand(3, 70, 51, dtype=torch.float64)
+    out = restore(truth, model, mask, tile=8)
+    assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-13
+
+
+def test_the_halo_is_not_too_wide():
+    model = tiny(UGTV, layers=1).double()
+    truth, mask = torch.rand(3, 50, 50).double(), CFA("RGGB").mask(50, 50)
+    whole = in_one_piece(model, truth, mask)
+    reach = model.blocks[0].reach
+    error = [
+        (restore(truth, model, mask, tile=10, halo=halo) - whole).abs().max()
+        for halo in (reach, reach - 1, reach // 2)
+    ]
+    assert error[0] < 1e-13 < error[1] < error[2] < 0.1
+
+
+@pytest.mark.parametrize("features_from", ["mlp", "gnn"])
+def test_tiles_with_other_features(features_from):
+    model = tiny(features_from=features_from).double()
+    truth, mask = torch.rand(3, 40, 33).double(), CFA("RGGB").mask(40, 33)
+    out = restore(truth, model, mask, tile=7)
+    assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-13
+
+
+def test_all_ways_to_say_what_was_observed():
+    model, cfa = tiny(), CFA("GBRG")
+    mask = cfa.mask(20, 31)
+    truth = torch.rand(3, 20, 31)
+    mosaic = (truth * mask).sum(0)
+    expected = restore(truth * mask, model, mask)
+    for image, observed in (
+        (truth, cfa),
+        (mosaic, cfa),
+        (mosaic[None], cfa),
+        (torch.where(mask, truth, torch.nan), mask),
+        (torch.where(mask, truth, torch.nan), None),
+    ):
+        assert torch.equal(restore(image, model, observed), expected)
+    grey = random_mask(20, 31, 0.3)
+    alike = grey.expand(3, -1, -1)
+    assert torch.equal(restore(truth, model, grey), restore(truth, model, alike))
+
+
+def test_memory_decides_about_the_tiles(capsys):
     model = tiny()
-    assert torch.equal(restore(model, y, mask), model(y[None], mask[None])[0])
+    truth, cfa = torch.rand(3, 120, 130), CFA("RGGB")
+    whole = in_one_piece(model, truth, cfa.mask(120, 130))
+    images = truth.numel() * (1 + 2 * truth.element_size())
+    tile = (2 * model.blocks[0].reach + 20) ** 2 * bytes_per_pixel(model.blocks[0])
+    out = restore(truth, model, cfa, max_memory=images + tile, progress=True)
+    assert (out - whole).abs().max() < 1e-5
+    # The progress bar counts tiles of all blocks, and there are several.
+    total = int(capsys.readouterr().err.split("/")[1].split("[")[0])
+    assert total > len(model.blocks)
+    assert total % len(model.blocks) == 0
 
 
-def test_tiles_equal_one_piece_when_the_halo_covers_the_reach():
-    # 1 block: 4 convolutions reach 4 pixels, the weights' normalisation 2 + 2, 2 CG steps with
-    # their residual 2 x 2 each, the first guess 1 + its own passes.
-    truth = torch.rand(3, 61, 47)
-    mask = CFA("RGGB").mask(61, 47)
-    model = tiny()
-    whole = restore(model, truth * mask, mask, tile=None)
-    tiled = restore(model, truth * mask, mask, tile=16, halo=20)
-    assert (whole - tiled).abs().max() < 1e-5
+def test_too_little_memory_is_an_error_that_names_enough():
+    model, truth, cfa = tiny(), torch.rand(3, 36, 41), CFA("RGGB")
+    with pytest.raises(ValueError, match=r"max_memory must be at least .* got 10 KB") as error:
+        restore(truth, model, cfa, max_memory="10KB")
+    enough = str(error.value).split("at least ")[1].split(" for")[0]
+    assert restore(truth, model, cfa, max_memory=enough).isfinite().all()
 
 
-def test_tiles_keep_the_samples_and_the_phase():
-    truth = torch.rand(3, 45, 70)
-    for pattern in ("RGGB", "GRBG"):
-        mask = CFA(pattern).mask(45, 70)
-        out = restore(IGLR(rounds=1), truth * mask, mask, tile=15, halo=5)
-        assert torch.equal(out[mask], truth[mask])
-        assert torch.isfinite(out).all()
+def test_other_methods_see_a_halo_and_the_phase():
+    truth, cfa = torch.rand(3, 45, 70), CFA("GRBG")
+    mask = cfa.mask(45, 70)
+    sizes = []
+
+    def method(y, observed):
+        # Knows the pattern by its phase only, as classical demosaicking does.
+        assert torch.equal(observed[0], cfa.mask(*y.shape[2:]))
+        sizes.append(y.shape)
+        return fill_in(y, observed)
+
+    assert torch.equal(restore(truth, method, cfa, tile=15, halo=5), fill_in(truth, mask))
+    assert len(sizes) > 1
+    assert torch.equal(restore(truth, method, mask, tile=15, halo=5), fill_in(truth, mask))
+    out = restore(truth, IGLR(rounds=1), mask, tile=15, halo=5)
+    assert torch.equal(out[mask], truth[mask])
+
+
+def test_an_interruption_leaves_nothing_behind():
+    truth, cfa = torch.rand(3, 30, 30), CFA("RGGB")
+    before = truth.clone()
+
+    def interrupted(y, mask):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore(truth, interrupted, cfa, progress=True)
+    assert torch.equal(truth, before)
 
 
 def test_bad_input_is_named():
     y, mask = torch.rand(3, 4, 4), torch.ones(3, 4, 4, dtype=torch.bool)
-    with pytest.raises(ValueError, match=r"y must have shape"):
-        restore(tiny(), y[0], mask)
-    with pytest.raises(TypeError, match=r"mask must be a bool"):
-        restore(tiny(), y, mask.float())
-    with pytest.raises(ValueError, match=r"mask must have shape"):
-        restore(tiny(), y, mask[:1])
-    with pytest.raises(ValueError, match=r"tile must be at least 1"):
-        restore(tiny(), y, mask, tile=0)
+    for arguments, kind, message in [
+        ((y[0], tiny(), mask), ValueError, "image must have shape"),
+        ((y[:2], tiny(), mask[:2]), ValueError, r"image must have shape \[3, H, W\]"),
+        ((y[:2], tiny(), CFA("RGGB")), ValueError, "image must have shape"),
+        ((y[:, :0], tiny(), mask[:, :0]), ValueError, "image must not be empty"),
+        ((tiny(), y, mask), TypeError, "image must be a torch.Tensor"),
+        ((y, None, mask), TypeError, "model must be a network or a method"),
+        ((y.double(), tiny(), mask), TypeError, "image must be torch.float32"),
+        ((y, tiny(), mask.float()), TypeError, "mask must be a bool"),
+        ((y, tiny(), mask[:2]), ValueError, "mask must have a shape that broadcasts to image"),
+        ((y, tiny(), ~mask), ValueError, "mask must observe at least one pixel of every channel"),
+        ((y / 0, tiny(), mask), ValueError, "image must be finite"),
+    ]:
+        with pytest.raises(kind, match=message):
+            restore(*arguments)
+    for options, message in [
+        ({"tile": 0}, "tile must be at least 1"),
+        ({"halo": -1}, "halo must be at least 0"),
+        ({"tile": 8, "max_memory": "1GB"}, "give max_memory or tile, not both"),
+        ({"max_memory": "much"}, "max_memory must be bytes or look like"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            restore(y, tiny(), mask, **options)
+    with pytest.raises(ValueError, match="max_memory must be None for IGLR"):
+        restore(y, IGLR(), mask, max_memory="1GB")
+    model = UGLR(3, **SMALL, features_from="mlp", node_channels=1)
+    with pytest.raises(ValueError, match="node_channels=0"):
+        restore(y, model, mask)

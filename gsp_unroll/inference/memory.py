@@ -1,0 +1,125 @@
+"""How much memory a block of a network needs to restore one pixel, and amounts in words."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import torch
+
+from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.models.unrolled import UnrolledBlock
+from gsp_unroll.topology.grid import Grid, half_offsets
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+# Tensors alive at the same time, in units of what a part is made of; measured, and held to it by
+# tests/inference/test_inference_memory.py. Edge weights [heads, M] while a graph is learned, by
+# compiled kernels (the softmax, other norms) and by others; signals [heads, C, N] in the layers of
+# uGLR, edge variables [heads, C, M] in those of uGTV, where no compiled solver takes their place.
+_GRAPH_SOFTMAX, _GRAPH_NORM, _GRAPH = 5, 8, 14
+_GLR_LAYERS, _GTV_LAYERS = 28, 17
+# Activations of the convolutions: input, output, and one that oneDNN reorders.
+_CONVOLUTION = 3.2
+# Images during the first guess.
+_FILL = 12
+# Allocators keep some of what was freed (glibc: blocks below 32 MB).
+_MARGIN = 1.25
+
+
+def parse_bytes(argument: str, value: int | str) -> int:
+    """Read an amount of memory.
+
+    Args:
+        argument: Name used in messages.
+        value: Bytes, or a string like ``"3GB"``, ``"1.5 GiB"``, ``"800M"``.
+
+    Raises:
+        TypeError: If ``value`` is neither an ``int`` nor a string.
+        ValueError: If the string cannot be read or the amount is not positive.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(
+            f"{argument} must be an int (bytes) or a string such as '3GB', "
+            f"got {type(value).__name__} {value!r}"
+        )
+    amount = value
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(I?)B?\s*", value.upper())
+        if match is None:
+            raise ValueError(
+                f"{argument} must be bytes or look like '3GB' or '800MB', got {value!r}"
+            )
+        number, unit, binary = match.groups()
+        amount = int(float(number) * (_BINARY if binary else _UNITS)[unit])
+    if amount <= 0:
+        raise ValueError(f"{argument} must be more than 0 bytes, got {value!r}")
+    return amount
+
+
+def format_bytes(amount: int) -> str:
+    """``amount`` for people, rounded up: ``"1.24 GB"``."""
+    for unit in ("GB", "MB", "KB"):
+        scale = _UNITS[unit[0]]
+        if amount >= scale:
+            return f"{-(-100 * amount // scale) / 100:g} {unit}"
+    return f"{amount} B"
+
+
+def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
+    r"""Bytes for each pixel of a tile while ``block`` restores it without gradients.
+
+    The largest of three parts, in numbers for each pixel, with :math:`C` channels, :math:`H` heads,
+    :math:`F` features, :math:`K` edges (half the window), :math:`A=\max(maps,HF)`, and :math:`T`
+    threads that each work on a head or, if there are more threads than heads, on a channel of it:
+
+    =======================  ===============================================================
+    features                 :math:`3.2A`
+    graph                    :math:`HF+5HK`, other norms :math:`HF+8HK`; :math:`HF+14HK` if
+                             nothing is compiled
+    uGLR, compiled           :math:`HK+HC+2C+T(K+4C)`
+    uGTV, compiled           :math:`HK+HC+2C+T(3K+3CK+4C)`
+    uGLR, layer by layer     :math:`HK+28HC`
+    uGTV, layer by layer     :math:`HK+17HCK`
+    =======================  ===============================================================
+
+    :math:`3C` for the signal, its mask and the result, and a quarter for what allocators keep.
+
+    Args:
+        block: Block of a network, on the device where it will run.
+        itemsize: Bytes of a number (default: 4).
+    """
+    c = block.config
+    kernels = Grid(1, 1, c.window, device=block.skip.device).kernels
+    slots = len(half_offsets(c.window))
+    compiled = getattr(kernels, "unrolled", None) is not None
+    features = _CONVOLUTION * max(c.maps, c.heads * c.features)
+    learning = _GRAPH_SOFTMAX if c.norm == "softmax" else _GRAPH_NORM
+    graph = c.heads * (c.features + slots * (learning if compiled else _GRAPH))
+    whole_block = c.norm != "directed" and c.laplacian == "combinatorial"
+    solver = _compiled_solver(c, slots) if compiled and whole_block else _layers(c, slots)
+    numbers = 3 * c.in_channels + max(features, graph, c.heads * slots + solver)
+    return math.ceil(_MARGIN * itemsize * numbers)
+
+
+def _compiled_solver(c: ModelConfig, slots: int) -> int:
+    """Results, mask, and the scratch memory of :mod:`gsp_unroll.ops.backends.numba_unrolled`."""
+    threads = torch.get_num_threads()
+    channels = 1 if c.heads < threads else c.in_channels
+    scratch = slots + 4 * channels
+    if c.name == "ugtv":
+        scratch += 2 * slots + 3 * channels * slots
+    busy = min(threads, c.heads * c.in_channels // channels)
+    return (c.heads + 2) * c.in_channels + busy * scratch
+
+
+def _layers(c: ModelConfig, slots: int) -> int:
+    """What one layer after another needs."""
+    return c.heads * c.in_channels * (_GTV_LAYERS * slots if c.name == "ugtv" else _GLR_LAYERS)
+
+
+def fill_bytes_per_pixel(channels: int, itemsize: int = 4) -> int:
+    """Bytes for each pixel of a tile during the first guess, :func:`gsp_unroll.observe.fill_in`."""
+    return math.ceil(_MARGIN * _FILL * channels * itemsize)

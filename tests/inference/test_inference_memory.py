@@ -1,0 +1,95 @@
+"""Amounts of memory in words, and a restoration that keeps to them."""
+
+from itertools import accumulate
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from gsp_unroll.inference.memory import (
+    bytes_per_pixel,
+    fill_bytes_per_pixel,
+    format_bytes,
+    parse_bytes,
+)
+from gsp_unroll.models import UGLR, UGTV
+from gsp_unroll.observe import CFA, fill_in
+from gsp_unroll.topology import Grid
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        (12, 12),
+        ("12", 12),
+        ("3GB", 3 * 10**9),
+        ("3 gb", 3 * 10**9),
+        ("1.5G", 1_500_000_000),
+        ("2GiB", 2**31),
+        ("800MB", 800 * 10**6),
+        ("64 KiB", 2**16),
+        ("1TB", 10**12),
+    ],
+)
+def test_amounts(text, amount):
+    assert parse_bytes("max_memory", text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "GB", "3 GX", "-1GB", "0", 0, -5, "1e9"])
+def test_amounts_that_cannot_be(text):
+    with pytest.raises(ValueError, match="max_memory must"):
+        parse_bytes("max_memory", text)
+
+
+@pytest.mark.parametrize("value", [1.5, None, True, []])
+def test_amounts_of_another_type(value):
+    with pytest.raises(TypeError, match=r"max_memory must be an int \(bytes\) or a string"):
+        parse_bytes("max_memory", value)
+
+
+def test_amounts_for_people_are_rounded_up():
+    assert format_bytes(999) == "999 B"
+    assert format_bytes(1_230_000_001) == "1.24 GB"
+    assert parse_bytes("x", format_bytes(123_456_789)) >= 123_456_789
+
+
+def peak_bytes(call) -> int:
+    """Largest sum of the tensors that live at one time during a call."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        call()
+    events = record.profiler.kineto_results.events()
+    changes = sorted(
+        (e.start_ns(), k, e.nbytes()) for k, e in enumerate(events) if e.name() == "[memory]"
+    )
+    return max(accumulate(size for *_, size in changes))
+
+
+@pytest.mark.parametrize("network", [UGLR, UGTV])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"heads": 1, "maps": 8, "features": 4},
+        {"in_channels": 1, "window": 7},
+        {"norm": "symmetric"},
+        {"maps": 200},
+    ],
+    ids=str,
+)
+def test_a_block_needs_no_more_than_its_formula(network, change):
+    block = network(**{"blocks": 1, "layers": 2, "cg_steps": 2, **change}).blocks[0]
+    side = 48
+    grid = Grid(side, side, block.config.window)
+    x = torch.rand(1, block.config.in_channels, side * side)
+    with torch.inference_mode():
+        used = peak_bytes(lambda: block(grid, x, x > 0.5, None)) / side**2
+    assert used <= bytes_per_pixel(block)
+    # A tile that could be three times as large would be a waste of time.
+    assert bytes_per_pixel(block) <= 3 * used
+
+
+def test_the_first_guess_needs_no_more_than_its_formula():
+    y = torch.rand(3, 64, 64)
+    mask = CFA("RGGB").mask(64, 64)
+    used = peak_bytes(lambda: fill_in(torch.where(mask, y, 0), mask)) / 64**2
+    assert used <= fill_bytes_per_pixel(3) <= 3 * used
