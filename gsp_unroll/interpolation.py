@@ -14,6 +14,7 @@ from gsp_unroll.graphs.validate import check_observation, check_observed, signal
 from gsp_unroll.ops.public import symmetric_planar
 from gsp_unroll.priors import GLR, GTV
 from gsp_unroll.solvers import ConjugateGradient, GTVSolver, Solution, solve_glr
+from gsp_unroll.solvers.preconditioner import PRECONDITIONERS
 from gsp_unroll.topology import Graph, Topology
 from gsp_unroll.topology.from_data import from_planar, to_planar
 
@@ -36,6 +37,7 @@ def interpolate(
     mu: float | None = None,
     tolerance: float | None = None,
     max_iterations: int | None = None,
+    preconditioner: str = "jacobi",
     on_failure: str = "warn",
 ) -> Data:
     r"""Restore a graph signal from the nodes where it was observed.
@@ -62,6 +64,8 @@ def interpolate(
         tolerance: Relative tolerance of the solver, which computes in float64 (default: 1e-12 for
             GLR; for GTV 1e-3 if ``x`` is float32 and 1e-8 if it is float64).
         max_iterations: Limit for the solver (default: 10 000 CG steps or 5000 ADMM iterations).
+        preconditioner: Of conjugate gradients: ``"jacobi"``, ``"none"``, or ``"amg"`` for large
+            graphs with few samples, which needs ``pyamg`` (default: ``"jacobi"``).
         on_failure: What to do if a system does not converge: ``"warn"``, ``"raise"`` or
             ``"ignore"`` (default: ``"warn"``).
 
@@ -69,6 +73,7 @@ def interpolate(
         A copy of ``data`` with ``x`` filled in; everything else is shared with ``data``.
 
     Raises:
+        ImportError: If ``preconditioner="amg"`` and ``pyamg`` is not installed.
         TypeError: If a dtype does not fit.
         ValueError: If something is missing, has a wrong shape, is not finite, or a connected
             component (edges of weight zero do not connect) has no observed node.
@@ -85,6 +90,7 @@ def interpolate(
         tensor([0., 1., 2., 3.])
     """
     checks.one_of("prior", prior, PRIORS)
+    checks.one_of("preconditioner", preconditioner, PRECONDITIONERS)
     checks.one_of("on_failure", on_failure, ON_FAILURE)
     if not isinstance(data, Data):
         raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
@@ -95,7 +101,9 @@ def interpolate(
     check_observed(topology, observed)
     weight = _weights(data, topology, y)
     _check_connected(data, mask)
-    solution = _solve(topology, weight, y, observed, prior, mu, tolerance, max_iterations)
+    solution = _solve(
+        topology, weight, y, observed, prior, mu, tolerance, max_iterations, preconditioner
+    )
     if on_failure == "raise":
         solution.raise_for_status()
     if on_failure == "warn" and not solution.converged:
@@ -114,11 +122,20 @@ def _solve(
     mu: float | None,
     tolerance: float | None,
     max_iterations: int | None,
+    preconditioner: str,
 ) -> Solution:
     """Solve in float64, around the mean and in units of the largest weight and deviation.
 
     So neither the units of signal and weights nor a small ``mu`` cost precision.
     """
+    if isinstance(topology, Graph) and topology.num_graphs == 1 and topology.node_order is not None:
+        order = topology.node_order.long()
+        solution = _solve(
+            topology.in_node_order(), weight, y[..., order], observed[..., order],
+            prior, mu, tolerance, max_iterations, preconditioner,
+        )  # fmt: skip
+        value = torch.empty_like(y).index_copy_(-1, order, solution.value)
+        return Solution(value, solution.status, solution.stats)
     single = y.dtype != torch.float64
     y64, weight = y.double(), weight.double()
     count = topology.graph_sum(observed.double())
@@ -133,11 +150,14 @@ def _solve(
         tolerance=tolerance if prior == "glr" else None,
         max_iterations=10_000 if max_iterations is None or prior == "gtv" else max_iterations,
     )
-    solution = solve_glr(GLR(topology, weight), centred, observed, mu=mu, cg=cg)
+    solution = solve_glr(
+        GLR(topology, weight), centred, observed, mu=mu, cg=cg, preconditioner=preconditioner
+    )
     if prior == "gtv":
         solver = GTVSolver(
             tolerance=tolerance if tolerance is not None or not single else _TOLERANCE_SINGLE,
             max_iterations=5000 if max_iterations is None else max_iterations,
+            preconditioner=preconditioner,
         )
         mu = None if mu is None else mu / float(size)
         start = solution.value

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gsp_unroll import checks
+from gsp_unroll.solvers.preconditioner import Operator
 from gsp_unroll.solvers.solution import Solution, Status, merge_finite
 from gsp_unroll.topology import Topology
-
-Operator = Callable[[Tensor], Tensor]
 
 _DEFAULT_TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
 
@@ -48,6 +46,7 @@ class ConjugateGradient:
         x0: Tensor | None = None,
         *,
         scale: Tensor | None = None,
+        preconditioner: Operator | None = None,
     ) -> Solution:
         """Run from ``x0`` (default: zero).
 
@@ -57,6 +56,9 @@ class ConjugateGradient:
             b: Right-hand side ``[*, C, N]``.
             x0: Start.
             scale: Norm ``[*, C, G]`` that the tolerance refers to (default: that of ``b``).
+            preconditioner: Symmetric positive definite approximation of the inverse of ``A``, e.g.
+                from :func:`.make_preconditioner` (default: identity). When to stop is decided by
+                the plain residual all the same.
 
         Returns:
             :class:`Solution` with ``iterations`` and ``residual`` (relative) in its stats.
@@ -69,7 +71,10 @@ class ConjugateGradient:
         r = b.clone() if x0 is None else b - operator(x)
         norm = _norm(topology, b) if scale is None else scale
         target = (tolerance * norm).square()
-        p, rr = r, topology.graph_sum(r * r)
+        rr = topology.graph_sum(r * r)
+        z = r if preconditioner is None else preconditioner(r)
+        p, rz = z.clone(), rr if preconditioner is None else topology.graph_sum(r * z)
+        buffer = torch.empty_like(b)
         active = rr > target
         broken = torch.zeros_like(active)
         iterations = torch.zeros_like(rr, dtype=torch.int32)
@@ -78,16 +83,25 @@ class ConjugateGradient:
                 break
             iterations += active
             ap = operator(p)
-            curvature = topology.graph_sum(p * ap)
+            # Vectors are updated in place, unless autograd needs them.
+            scratch = None if ap.requires_grad or r.requires_grad or x.requires_grad else buffer
+            curvature = topology.graph_sum(_product(p, ap, scratch))
             broken |= active & ~(curvature > 0)
             active = active & (curvature > 0)
-            alpha = torch.where(active, rr / torch.where(active, curvature, 1), 0)
-            x = x + spread(alpha) * p
-            r = r - spread(alpha) * ap
-            new = topology.graph_sum(r * r)
-            beta = torch.where(active, new / torch.where(rr > 0, rr, 1), 0)
+            alpha = torch.where(active, rz / torch.where(active, curvature, 1), 0)
+            x = _add_product(x, spread(alpha), p, scratch)
+            r = _add_product(r, spread(-alpha), ap, scratch)
+            new = topology.graph_sum(_product(r, r, scratch))
             rr = torch.where(active, new, rr)
-            p = torch.where(spread(active), r + spread(beta) * p, p)
+            if preconditioner is None:
+                z = r
+            else:
+                z = preconditioner(r)
+                new = topology.graph_sum(_product(r, z, scratch))
+            beta = torch.where(active, new / torch.where(rz > 0, rz, 1), 0)
+            rz = torch.where(active, new, rz)
+            # A system that has ended has alpha = beta = 0 from now on: its direction is not used.
+            p = z + spread(beta) * p if scratch is None else p.mul_(spread(beta)).add_(z)
             active = active & (rr > target)
         residual = _norm(topology, b - operator(x))
         status = torch.where(broken, int(Status.BREAKDOWN), 0)
@@ -95,6 +109,15 @@ class ConjugateGradient:
         status = merge_finite(status, residual).to(torch.int8)
         relative = residual / torch.where(norm > 0, norm, 1)
         return Solution(x, status, {"iterations": iterations, "residual": relative})
+
+
+def _product(a: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
+    return a * b if out is None else torch.mul(a, b, out=out)
+
+
+def _add_product(x: Tensor, scale: Tensor, p: Tensor, scratch: Tensor | None) -> Tensor:
+    """``x + scale p``, in place if there is a ``scratch``."""
+    return x + scale * p if scratch is None else x.add_(torch.mul(scale, p, out=scratch))
 
 
 def _norm(topology: Topology, value: Tensor) -> Tensor:

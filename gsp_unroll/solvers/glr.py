@@ -9,6 +9,7 @@ from gsp_unroll import checks
 from gsp_unroll.graphs.validate import check_observation
 from gsp_unroll.priors import GLR
 from gsp_unroll.solvers.cg import ConjugateGradient
+from gsp_unroll.solvers.preconditioner import GraphMatrix, make_preconditioner
 from gsp_unroll.solvers.solution import Solution
 
 _EXACT = ConjugateGradient()
@@ -22,6 +23,7 @@ def solve_glr(
     mu: float | None = None,
     start: Tensor | None = None,
     cg: ConjugateGradient = _EXACT,
+    preconditioner: str = "jacobi",
 ) -> Solution:
     r"""Fill in or smooth a signal with the graph Laplacian regulariser.
 
@@ -41,6 +43,8 @@ def solve_glr(
         mu: Positive weight of the prior for noisy samples (default: keep the samples).
         start: First guess ``[*, C, N]`` (default: zero on the free nodes).
         cg: The linear solver.
+        preconditioner: ``"jacobi"``, ``"none"`` or ``"amg"``, which needs ``pyamg`` and pays where
+            samples are few; see :mod:`.preconditioner` (default: ``"jacobi"``).
 
     Returns:
         :class:`Solution`. Where a component of the graph has no sample (or is cut off by zero
@@ -48,8 +52,10 @@ def solve_glr(
 
     Raises:
         TypeError: If ``y`` is not floating point or ``mask`` not boolean.
-        ValueError: If ``mu`` is not positive, a shape or device does not fit, an observed sample
-            is not finite, or the prior is directed (CG needs a symmetric operator).
+        ImportError: If ``preconditioner="amg"`` and ``pyamg`` is not installed.
+        ValueError: If ``mu`` is not positive, ``preconditioner`` is unknown, a shape or device
+            does not fit, an observed sample is not finite, or the prior is directed (CG needs a
+            symmetric operator).
     """
     if prior.directed:
         raise ValueError("prior must be symmetric for an exact solve, got a directed GLR")
@@ -60,11 +66,21 @@ def solve_glr(
     if mu is not None:
         mu = checks.in_range("mu", mu, 0, open_low=True)
         keep = observed.to(y.dtype)
-        return cg.solve(topology, lambda x: keep * x + mu * prior.operator(x), fixed, start)
+        shift = keep + mu * prior.shift
+        matrix = GraphMatrix(topology, mu * prior.weight, shift)
+        return cg.solve(
+            topology,
+            lambda x: keep * x + mu * prior.operator(x),
+            fixed,
+            start,
+            preconditioner=make_preconditioner(preconditioner, matrix, y),
+        )
 
     def on_free(x: Tensor) -> Tensor:
         return torch.where(observed, zero, prior.operator(x))
 
     guess = None if start is None else torch.where(observed, zero, start)
-    free = cg.solve(topology, on_free, -on_free(fixed), guess)
+    matrix = GraphMatrix(topology, prior.weight, prior.shift, ~observed)
+    inverse = make_preconditioner(preconditioner, matrix, y)
+    free = cg.solve(topology, on_free, -on_free(fixed), guess, preconditioner=inverse)
     return Solution(torch.where(observed, y, free.value), free.status, free.stats)

@@ -11,7 +11,13 @@ from gsp_unroll import checks
 from gsp_unroll.graphs.validate import check_observation
 from gsp_unroll.priors import GTV
 from gsp_unroll.solvers.admm import LPState, ShrinkState
-from gsp_unroll.solvers.cg import ConjugateGradient, Operator
+from gsp_unroll.solvers.cg import ConjugateGradient
+from gsp_unroll.solvers.preconditioner import (
+    PRECONDITIONERS,
+    GraphMatrix,
+    Operator,
+    make_preconditioner,
+)
 from gsp_unroll.solvers.solution import Solution, Status, merge_finite
 from gsp_unroll.topology import Topology
 
@@ -46,6 +52,8 @@ class GTVSolver:
         cg_iterations: Most CG steps for each :math:`x` (default: 200).
         splitting: ``"shrink"`` or ``"lp"``, the one of the paper (default: ``"shrink"``).
         balance: Adapt the penalty of each system to its residuals (default: ``True``).
+        preconditioner: Of the CG steps: ``"jacobi"``, ``"none"`` or ``"amg"``; see
+            :mod:`.preconditioner` (default: ``"jacobi"``).
     """
 
     tolerance: float | None = None
@@ -55,6 +63,7 @@ class GTVSolver:
     cg_iterations: int = 200
     splitting: str = "shrink"
     balance: bool = True
+    preconditioner: str = "jacobi"
 
     def __post_init__(self) -> None:
         if self.tolerance is not None:
@@ -64,6 +73,7 @@ class GTVSolver:
         checks.in_range("gamma", self.gamma, 0, open_low=True)
         checks.one_of("constraint", self.constraint, CONSTRAINTS)
         checks.one_of("splitting", self.splitting, SPLITTINGS)
+        checks.one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
 
     def solve(
         self,
@@ -88,6 +98,7 @@ class GTVSolver:
             :class:`Solution`; ``stats`` holds ``iterations`` and ``residual``.
 
         Raises:
+            ImportError: If ``preconditioner="amg"`` and ``pyamg`` is not installed.
             TypeError: If ``y`` is not floating point or ``mask`` not boolean.
             ValueError: If ``mu`` is not positive, a shape or device does not fit, or an observed
                 sample is not finite.
@@ -116,6 +127,9 @@ class GTVSolver:
                 return torch.where(observed, 0, prior.operator(v))
             return prior.operator(v) + spread(data) * keep * v
 
+        # Weight of the data term in the x-system, after division by gamma.
+        data = torch.ones_like(gamma) if mu is None else 1 / gamma
+        inverse = self._inverse(prior, observed if eliminate else None, spread(data) * keep)
         state, u_c = SPLITTINGS[self.splitting].start(c), torch.zeros_like(y)
         tolerance = self.tolerance if self.tolerance is not None else _TOLERANCE.get(y.dtype, 1e-3)
         active = scale > rounding
@@ -129,15 +143,14 @@ class GTVSolver:
             pull = prior.divergence(state.edge_target())
             # Relative to the edges: a heavy data term would make any x look precise enough.
             inner = _inner_tolerance(residual, active, tolerance) * _norm(topology, pull)
-            # Weight of the data term in the x-system, after division by gamma.
-            data = torch.ones_like(gamma) if mu is None else 1 / gamma
             if eliminate:
                 b = torch.where(observed, 0, pull - prior.operator(fixed))
-                free = self._solve(topology, operator, b, torch.where(observed, 0, x), inner)
+                guess = torch.where(observed, 0, x)
+                free = self._solve(topology, operator, b, guess, inner, inverse)
                 new_x = torch.where(observed, fixed, free)
             else:
                 b = pull + spread(data) * (fixed - keep * u_c)
-                new_x = self._solve(topology, operator, b, x, inner)
+                new_x = self._solve(topology, operator, b, x, inner, inverse)
                 if mu is None:
                     u_c = torch.where(running, u_c + keep * new_x - fixed, u_c)
             x = torch.where(running, new_x, x)
@@ -149,7 +162,8 @@ class GTVSolver:
                 # What changes on the edges when the samples are put back.
                 off = prior.difference(torch.where(observed, fixed - x, 0))
                 primal = torch.maximum(primal, _largest(prior, off))
-            state = new.where(running_edges, state)
+            state = new if bool(active.all()) else new.where(running_edges, state)
+            del new
             scale = torch.where(active, torch.maximum(scale, _largest(prior, c)), scale)
             residual = torch.where(active, torch.maximum(primal, dual) / scale, residual)
             active = active & (residual * scale > torch.maximum(tolerance * scale, rounding))
@@ -158,7 +172,11 @@ class GTVSolver:
                 ratio = torch.where(dual > _IMBALANCE * primal, 2.0, ratio)
                 ratio = torch.where(active, ratio, 1.0)
                 gamma = gamma / ratio
-                state = state.rescale(spread_edges(ratio))
+                if bool((ratio != 1).any()):
+                    state = state.rescale(spread_edges(ratio))
+                if mu is not None:
+                    data = 1 / gamma
+                    inverse = self._inverse(prior, None, spread(data) * keep)
                 # The multiplier of Hx = y is scaled like those of the edges.
                 u_c = spread(ratio) * u_c
         status = torch.where(active, int(Status.MAX_ITERATIONS), 0)
@@ -168,11 +186,25 @@ class GTVSolver:
         return Solution(x, status, {"iterations": iterations, "residual": residual})
 
     def _solve(
-        self, topology: Topology, operator: Operator, b: Tensor, x: Tensor, tolerance: Tensor
+        self,
+        topology: Topology,
+        operator: Operator,
+        b: Tensor,
+        x: Tensor,
+        tolerance: Tensor,
+        inverse: Operator | None,
     ) -> Tensor:
         """CG with an absolute tolerance ``[*, C, G]`` for each system."""
         cg = ConjugateGradient(tolerance=1.0, max_iterations=self.cg_iterations)
-        return cg.solve(topology, operator, b, x, scale=tolerance).value
+        return cg.solve(topology, operator, b, x, scale=tolerance, preconditioner=inverse).value
+
+    def _inverse(self, prior: GTV, fixed: Tensor | None, data: Tensor) -> Operator | None:
+        """Preconditioner of the x-system: with fixed nodes, or with a data term."""
+        if fixed is None:
+            matrix = GraphMatrix(prior.topology, prior.squared_weight, data)
+        else:
+            matrix = GraphMatrix(prior.topology, prior.squared_weight, free=~fixed)
+        return make_preconditioner(self.preconditioner, matrix, data)
 
     def _penalty(self, prior: GTV, c: Tensor) -> Tensor:
         """``gamma`` of each system ``[*, C, G]``: relative to the mean size of ``Cx``."""
@@ -203,6 +235,8 @@ def _norm(topology: Topology, value: Tensor) -> Tensor:
 def _largest(prior: GTV, e: Tensor) -> Tensor:
     """Largest magnitude over the edges of each graph: ``[*, C, M] -> [*, C, G]``."""
     topology = prior.topology
+    if topology.used_slots is None and topology.num_graphs == 1 and topology.num_edges:
+        return torch.linalg.vector_norm(e, torch.inf, dim=-1, keepdim=True)  # no copy of e
     nodes = topology.kernels.max_ends(e.abs()).clamp(min=0)
     if topology.num_graphs == 1:
         return nodes.amax(-1, keepdim=True)
