@@ -56,6 +56,8 @@ class TrainResult:
         weights: Averaged weights with the best validation PSNR, for `load_pretrained`.
         steps: Optimiser steps done.
         seconds: Time spent, over all resumed parts.
+        patches_per_second: Throughput of all processes together over the steps since the start or
+            the last resume, without the first one and without validations; 0 if there was none.
         best_psnr: Best validation PSNR in dB; ``None`` without validation images.
         best_step: Step of ``weights``.
         bad_steps: Steps that were skipped since their gradient was not finite.
@@ -66,6 +68,7 @@ class TrainResult:
     weights: Path
     steps: int
     seconds: float
+    patches_per_second: float
     best_psnr: float | None
     best_step: int
     bad_steps: int
@@ -130,6 +133,8 @@ class _Trainer:
         self.config, self.folder, self.stop = config, folder, stop
         self.now = _Counters()
         self._smooth: tuple[float, float] | None = None
+        # Steps of this process behind its first, which warms up, and the time they took.
+        self._timed_steps, self._timed_seconds = -1, 0.0
         state = self._find_state(resume)
         if config.train.threads is not None:
             torch.set_num_threads(config.train.threads)
@@ -268,7 +273,9 @@ class _Trainer:
                     self._interrupt(signum)
                 if done >= 1.0:
                     break
+                started = time.monotonic()
                 self._step(next(feed), done)
+                self._count_time(time.monotonic() - started)
                 if self._save_is_due():
                     self._save()
         finally:
@@ -334,6 +341,11 @@ class _Trainer:
             self._log_row(rate, norm)
         if finite:
             self._show(loss_value, squared_value, done)
+
+    def _count_time(self, seconds: float) -> None:
+        self._timed_steps += 1
+        if self._timed_steps:
+            self._timed_seconds += seconds
 
     def _count_bad(self, finite: bool) -> None:
         now, limit = self.now, self.config.train.max_bad_steps
@@ -495,10 +507,13 @@ class _Trainer:
     def result(self) -> TrainResult:
         now = self.now
         skipped = dict(self.dataset.skipped)
+        patches = self.config.train.batch * max(0, self._timed_steps)
+        rate = patches / self._timed_seconds if self._timed_seconds else 0.0
         logger.info(
-            "finished after %d steps in %s; %d steps and %d images skipped",
+            "finished after %d steps in %s, %.2f patches/s; %d steps and %d images skipped",
             now.step,
             clock(now.elapsed),
+            rate,
             now.bad_steps,
             len(skipped),
         )
@@ -506,6 +521,7 @@ class _Trainer:
             weights=self.folder / BEST,
             steps=now.step,
             seconds=now.elapsed,
+            patches_per_second=rate,
             best_psnr=now.best_psnr,
             best_step=now.best_step,
             bad_steps=now.bad_steps,
