@@ -54,6 +54,11 @@ class GLR:
         y = planar.laplacian(self.topology, self.weight, x)
         return y if self._deficit is None else y + self._deficit * x
 
+    @property
+    def shift(self) -> Tensor | float:
+        """What ``L`` has on its diagonal besides the degree: ``[*, 1, N]``, or 0."""
+        return 0.0 if self._deficit is None else self._deficit
+
     def energy(self, x: Tensor) -> Tensor:
         r""":math:`x^\top Lx` of each system: ``[*, C, N] -> [*, C, G]``."""
         return self.topology.graph_sum(x * self.operator(x))

@@ -34,10 +34,11 @@ class GTV:
 
     def operator(self, x: Tensor) -> Tensor:
         r""":math:`C^\top Cx`, the Laplacian with squared weights: ``[*, C, N] -> [*, C, N]``."""
-        return planar.laplacian(self.topology, self._squared, x)
+        return planar.laplacian(self.topology, self.squared_weight, x)
 
     @cached_property
-    def _squared(self) -> Tensor:
+    def squared_weight(self) -> Tensor:
+        """Weights of :meth:`operator`."""
         # Kept once for backward, not once for each product.
         return self.weight.square()
 
