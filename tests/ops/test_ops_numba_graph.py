@@ -96,6 +96,19 @@ def test_bit_for_bit_the_same_on_any_number_of_threads(product, lead, channels):
         torch.testing.assert_close(other, results[0], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_bit_for_bit_the_same_alone_as_among_others(product, channels):
+    # One system runs in other lanes than five: planes, lanes of channels, lanes of systems.
+    graph = GRAPHS["reordered"]()
+    product_of = getattr(kernels(graph), product)
+    values = arguments(graph, product, (5,), channels, torch.float32)
+    together, alone = product_of(*values), product_of(*(value[2:3] for value in values))
+    pairs = zip(together, alone, strict=True) if product == "at_ends" else [(together, alone)]
+    for many, one in pairs:
+        assert torch.equal(many[2:3], one)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_constant_has_an_exactly_zero_laplacian(channels):
     graph = GRAPHS["reordered"]()

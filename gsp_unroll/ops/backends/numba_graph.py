@@ -13,6 +13,7 @@ from torch import Tensor
 from gsp_unroll.ops.backends import numba_graph_loops as loops
 from gsp_unroll.ops.backends.base import Kernels
 from gsp_unroll.ops.backends.csr import CSRKernels
+from gsp_unroll.ops.backends.memory import empty
 from gsp_unroll.ops.backends.threads import even_ranges, run_chunks
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class NumbaGraphKernels(Kernels):
         if not self._compiled_for(w, x):
             return self._others.laplacian(w, x)
         planes, weight = _planes(x), _planes(w)
-        out = torch.empty(x.shape, dtype=x.dtype)
+        out = empty(*x.shape, like=x)
         if len(planes) == 1:
             self._on_planes(loops.laplacian_planes, weight, self._in_order(planes), out)
             return out
@@ -65,7 +66,7 @@ class NumbaGraphKernels(Kernels):
         if not self._compiled_for(x, g):
             return self._others.edge_inner(x, g)
         x_planes, g_planes = _planes(x), _planes(g)
-        out = torch.empty(*x.shape[:-2], self.graph.num_edges, dtype=x.dtype)
+        out = empty(*x.shape[:-2], self.graph.num_edges, like=x)
         weight = _planes(out)
         for heads, columns in _lanes(len(weight), len(x_planes) // len(weight)):
             rows = self._to_rows(x_planes, columns)
@@ -76,7 +77,7 @@ class NumbaGraphKernels(Kernels):
     def edge_dot(self, x: Tensor, e: Tensor) -> Tensor:
         if not self._compiled_for(x, e):
             return self._others.edge_dot(x, e)
-        out = torch.empty(*x.shape[:-2], self.graph.num_edges, dtype=x.dtype)
+        out = empty(*x.shape[:-2], self.graph.num_edges, like=x)
         planes, flow, systems = _planes(x), _planes(e), _planes(out)
         if len(planes) == 1:
             self._run(loops.dot_planes, 1, self._in_order(planes), flow, systems)
@@ -91,7 +92,7 @@ class NumbaGraphKernels(Kernels):
     def difference(self, w: Tensor, x: Tensor) -> Tensor:
         if not self._compiled_for(w, x):
             return self._others.difference(w, x)
-        out = torch.empty(*x.shape[:-1], self.graph.num_edges, dtype=x.dtype)
+        out = empty(*x.shape[:-1], self.graph.num_edges, like=x)
         planes, weight, flow = _planes(x), _planes(w), _planes(out)
         if len(planes) == 1:
             self._run(loops.difference_planes, 1, weight, self._in_order(planes), flow)
@@ -104,7 +105,7 @@ class NumbaGraphKernels(Kernels):
     def divergence(self, w: Tensor, e: Tensor) -> Tensor:
         if not self._compiled_for(w, e):
             return self._others.divergence(w, e)
-        out = torch.empty(*e.shape[:-1], self.graph.num_nodes, dtype=e.dtype)
+        out = empty(*e.shape[:-1], self.graph.num_nodes, like=e)
         flow, weight = _planes(e), _planes(w)
         if len(flow) == 1:
             self._on_planes(loops.divergence_planes, weight, flow, out)
@@ -126,7 +127,7 @@ class NumbaGraphKernels(Kernels):
         if not self._compiled_for(s):
             return self._others.at_ends(s)
         shape = (*s.shape[:-1], self.graph.num_edges)
-        at_u, at_v = (torch.empty(shape, dtype=s.dtype) for _ in range(2))
+        at_u, at_v = (empty(*shape, like=s) for _ in range(2))
         first, second = _planes(at_u), _planes(at_v)
         self._run(loops.ends_planes, len(first), self._in_order(_planes(s)), first, second)
         return at_u, at_v
@@ -134,14 +135,14 @@ class NumbaGraphKernels(Kernels):
     def sum_ends(self, at_u: Tensor, at_v: Tensor) -> Tensor:
         if not self._compiled_for(at_u, at_v):
             return self._others.sum_ends(at_u, at_v)
-        out = torch.empty(*at_u.shape[:-1], self.graph.num_nodes, dtype=at_u.dtype)
+        out = empty(*at_u.shape[:-1], self.graph.num_nodes, like=at_u)
         self._on_planes(loops.sum_planes, _planes(at_u), _planes(at_v), out)
         return out
 
     def max_ends(self, w: Tensor) -> Tensor:
         if not self._compiled_for(w):
             return self._others.max_ends(w)
-        out = torch.empty(*w.shape[:-1], self.graph.num_nodes, dtype=w.dtype)
+        out = empty(*w.shape[:-1], self.graph.num_nodes, like=w)
         self._on_planes(loops.max_planes, _planes(w), out)
         return out
 

@@ -19,8 +19,9 @@ import numpy as np
 from numba import config, njit
 from numba.core.compiler_lock import global_compiler_lock
 
-_FAST = {"contract", "nsz"}
-_jit = njit(nogil=True, cache=True, fastmath=_FAST)
+# No fused multiply-adds: a compiler makes them in one layout and not in the other, and a signal
+# would get other rounding errors alone than among others.
+_jit = njit(nogil=True, cache=True)
 
 LANES = 4
 
@@ -56,7 +57,7 @@ class Vectorized:
     here. The switch is global, so the first call for a dtype holds Numba's own lock.
     """
 
-    def __init__(self, function) -> None: (a compiled function)
+    def __init__(self, function) -> None:
         self._loop = function
         self._compiled: set[np.dtype] = set()
 
@@ -109,7 +110,7 @@ def reorder(order, source, target, first, last):
 # --- rows: four lanes at once -------------------------------------------------------------------
 
 
-@njit(nogil=True, fastmath=_FAST)
+@njit(nogil=True)
 def _add_flow(w, h0, h1, h2, h3, x, y, e, u, v):
     """``y_u += w_e (x_u - x_v)``."""
     w0, w1, w2, w3 = w[h0, e], w[h1, e], w[h2, e], w[h3, e]
@@ -120,6 +121,18 @@ def _add_flow(w, h0, h1, h2, h3, x, y, e, u, v):
         f3 = w3 * (x[u, k, 3] - x[v, k, 3])
         a0, a1, a2, a3 = y[u, k, 0], y[u, k, 1], y[u, k, 2], y[u, k, 3]
         y[u, k, 0], y[u, k, 1], y[u, k, 2], y[u, k, 3] = a0 + f0, a1 + f1, a2 + f2, a3 + f3
+
+
+@njit(nogil=True)
+def _write_lanes(out, h0, h1, h2, h3, together, e, t0, t1, t2, t3):
+    out[h0, e] = t0
+    if not together:
+        if h1 >= 0:
+            out[h1, e] = t1
+        if h2 >= 0:
+            out[h2, e] = t2
+        if h3 >= 0:
+            out[h3, e] = t3
 
 
 @_jit
@@ -166,20 +179,16 @@ def _inner_rows(edges, heads, x, g, out, chunk):
             v = edges.end[e]
             t0 = t1 = t2 = t3 = zero
             for k in range(x.shape[1]):
-                t0 += (x[u, k, 0] - x[v, k, 0]) * (g[u, k, 0] - g[v, k, 0])
-                t1 += (x[u, k, 1] - x[v, k, 1]) * (g[u, k, 1] - g[v, k, 1])
-                t2 += (x[u, k, 2] - x[v, k, 2]) * (g[u, k, 2] - g[v, k, 2])
-                t3 += (x[u, k, 3] - x[v, k, 3]) * (g[u, k, 3] - g[v, k, 3])
-            if together:
-                out[h0, e] = (t0 + t1) + (t2 + t3)
-                continue
-            out[h0, e] = t0
-            if h1 >= 0:
-                out[h1, e] = t1
-            if h2 >= 0:
-                out[h2, e] = t2
-            if h3 >= 0:
-                out[h3, e] = t3
+                p0 = (x[u, k, 0] - x[v, k, 0]) * (g[u, k, 0] - g[v, k, 0])
+                p1 = (x[u, k, 1] - x[v, k, 1]) * (g[u, k, 1] - g[v, k, 1])
+                p2 = (x[u, k, 2] - x[v, k, 2]) * (g[u, k, 2] - g[v, k, 2])
+                p3 = (x[u, k, 3] - x[v, k, 3]) * (g[u, k, 3] - g[v, k, 3])
+                if together:
+                    # Channel by channel, as in a lane of its own.
+                    t0 = (((t0 + p0) + p1) + p2) + p3
+                else:
+                    t0, t1, t2, t3 = t0 + p0, t1 + p1, t2 + p2, t3 + p3
+            _write_lanes(out, h0, h1, h2, h3, together, e, t0, t1, t2, t3)
 
 
 inner_rows = Vectorized(_inner_rows)
@@ -187,7 +196,7 @@ inner_rows = Vectorized(_inner_rows)
 
 @_jit
 def _dot_rows(edges, heads, columns, x, flow, out, chunk):
-    """``heads`` as in `inner_rows`; ``columns``: row of ``flow`` of each entry, all of them valid."""
+    """``heads`` as in `inner_rows`; ``columns``: row of ``flow`` of each entry, none is -1."""
     h0, h1, h2, h3 = heads[0], heads[1], heads[2], heads[3]
     together = h0 == h1 == h2 == h3
     zero = x.dtype.type(0)
@@ -196,20 +205,15 @@ def _dot_rows(edges, heads, columns, x, flow, out, chunk):
             v = edges.end[e]
             t0 = t1 = t2 = t3 = zero
             for k in range(x.shape[1]):
-                t0 += (x[u, k, 0] - x[v, k, 0]) * flow[columns[k, 0], e]
-                t1 += (x[u, k, 1] - x[v, k, 1]) * flow[columns[k, 1], e]
-                t2 += (x[u, k, 2] - x[v, k, 2]) * flow[columns[k, 2], e]
-                t3 += (x[u, k, 3] - x[v, k, 3]) * flow[columns[k, 3], e]
-            if together:
-                out[h0, e] = (t0 + t1) + (t2 + t3)
-                continue
-            out[h0, e] = t0
-            if h1 >= 0:
-                out[h1, e] = t1
-            if h2 >= 0:
-                out[h2, e] = t2
-            if h3 >= 0:
-                out[h3, e] = t3
+                p0 = (x[u, k, 0] - x[v, k, 0]) * flow[columns[k, 0], e]
+                p1 = (x[u, k, 1] - x[v, k, 1]) * flow[columns[k, 1], e]
+                p2 = (x[u, k, 2] - x[v, k, 2]) * flow[columns[k, 2], e]
+                p3 = (x[u, k, 3] - x[v, k, 3]) * flow[columns[k, 3], e]
+                if together:
+                    t0 = (((t0 + p0) + p1) + p2) + p3
+                else:
+                    t0, t1, t2, t3 = t0 + p0, t1 + p1, t2 + p2, t3 + p3
+            _write_lanes(out, h0, h1, h2, h3, together, e, t0, t1, t2, t3)
 
 
 dot_rows = Vectorized(_dot_rows)
@@ -242,7 +246,7 @@ difference_rows = Vectorized(_difference_rows)
 
 @_jit
 def _divergence_rows(edges, heads, columns, w, flow, y, chunk):
-    """``columns``: row of ``flow`` of each entry, all of them valid."""
+    """``columns``: row of ``flow`` of each entry."""
     h0, h1, h2, h3 = heads[0], heads[1], heads[2], heads[3]
     low, high = edges.bound[chunk], edges.bound[chunk + 1]
     zero = y.dtype.type(0)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gsp_unroll.ops.backends import numba_grid_loops as loops
+from gsp_unroll.ops.backends.memory import empty
 from gsp_unroll.ops.backends.numba_unrolled import NumbaGridSolvers
 from gsp_unroll.ops.backends.stencil import StencilKernels
 from gsp_unroll.ops.backends.threads import even_ranges, run_chunks
@@ -39,7 +40,7 @@ class NumbaGridKernels(StencilKernels):
     def laplacian(self, w: Tensor, x: Tensor) -> Tensor:
         if not _compiled_for(w, x):
             return super().laplacian(w, x)
-        y = torch.empty_like(x, memory_format=torch.contiguous_format)
+        y = empty(*x.shape, like=x)
         self._run(loops.laplacian, self._edges_of(w), self._nodes_of(x), self._nodes_of(y))
         return y
 
@@ -95,7 +96,7 @@ class NumbaGridKernels(StencilKernels):
     def edge_softmax_backward(self, g: Tensor, norm: str, w: Tensor, *shares: Tensor) -> Tensor:
         if norm != "softmax" or not _compiled_for(g, w):
             return super().edge_softmax_backward(g, norm, w, *shares)
-        back, out = self._new(w, w.shape[:-1], self.grid.num_nodes), torch.empty_like(w)
+        back, out = self._new(w, w.shape[:-1], self.grid.num_nodes), empty(*w.shape, like=w)
         known = *(self._edges_of(t) for t in (g, w, shares[0])), self._plane_of(back)
         self._run(loops.softmax_back, *known)
         self._run(loops.softmax_gradient, *known, self._edges_of(out))
@@ -117,7 +118,7 @@ class NumbaGridKernels(StencilKernels):
     def _softmax_parts(self, score: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
         if not _compiled_for(score):
             return super()._softmax_parts(score, top)
-        p_u, p_v = torch.empty_like(score), torch.empty_like(score)
+        p_u, p_v = (empty(*score.shape, like=score) for _ in range(2))
         self._run(
             loops.softmax_parts, self._edges_of(score), self._plane_of(top),
             _INTEGER[score.dtype], self._edges_of(p_u), self._edges_of(p_v),
@@ -136,7 +137,7 @@ class NumbaGridKernels(StencilKernels):
 
     @staticmethod
     def _new(like: Tensor, lead: torch.Size, length: int) -> Tensor:
-        return torch.empty(*lead, length, dtype=like.dtype)
+        return empty(*lead, length, like=like)
 
     def _view(self, value: Tensor, *shape: int) -> np.ndarray:
         size = (self.grid.height, self.grid.width)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gsp_unroll.ops.backends import numba_unrolled_loops as loops
+from gsp_unroll.ops.backends.memory import empty
 from gsp_unroll.ops.backends.threads import run_chunks
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class NumbaGridSolvers:
         beta: Tensor, *layerwise: Tensor,
     ) -> Tensor:  # fmt: skip
         batch, heads = w.shape[:2]
-        out = torch.empty(batch, heads, *x.shape[1:], dtype=x.dtype)
+        out = empty(batch, heads, *x.shape[1:], like=x)
         systems, channels = batch * heads, x.shape[1]
         # The channels of a system are independent, given its weights: more work to share out.
         groups = channels if systems < torch.get_num_threads() else 1
@@ -85,8 +86,8 @@ class NumbaGridSolvers:
     ) -> tuple[Tensor, ...]:  # fmt: skip
         batch, heads = w.shape[:2]
         systems, (layers, steps) = batch * heads, alpha.shape[:2]
-        gw = torch.empty(w.shape, dtype=x.dtype)
-        gx = torch.empty(batch, heads, *x.shape[1:], dtype=x.dtype)
+        gw = empty(*w.shape, like=x)
+        gx = empty(batch, heads, *x.shape[1:], like=x)
         scalars = np.zeros((2, systems, layers, steps), _array(x).dtype)
         by_layer = np.zeros((len(layerwise), systems, layers), scalars.dtype)
         arrays = (
