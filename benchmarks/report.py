@@ -207,6 +207,28 @@ def several_processes(result: Result) -> str:
     )
 
 
+def cuda_operators(result: Result) -> str:
+    """Operators as shares of a copy, blocks with and without CUDA graphs."""
+    rows = []
+    for kind in ("grid", "graph"):
+        for operator, measured in result[kind].items():
+            if operator == "topology":
+                continue
+            for way, timing in measured["forward"].items():
+                share = measured["share_of_copy"][way]
+                rows.append([kind, operator, way, milliseconds(timing), f"{100 * share:.0f} %"])
+    parts = [table(["", "operator", "backend", "forward, ms", "share of copy"], rows)]
+    rows = [
+        [name, what, *(milliseconds(timing) for timing in ways.values())]
+        for name, timings in result["blocks"].items()
+        for what, ways in timings.items()
+    ]
+    parts.append(table(["64x64 patches", "", "plain, ms", "captured, ms"], rows))
+    speed = result["copy_bytes_per_second"] / 1e9
+    parts.append(f"Device copy in this run: {speed:.0f} GB/s read and written.")
+    return "\n\n".join(parts)
+
+
 TABLES: dict[str, Callable[[Result], str]] = {
     "grid_operators": grid_operators,
     "graph_operators": grid_operators,
@@ -216,6 +238,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "training_step": training_step,
     "whole_image": whole_image,
     "several_processes": several_processes,
+    "cuda_operators": cuda_operators,
 }
 
 
