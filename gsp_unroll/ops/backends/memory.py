@@ -1,24 +1,61 @@
-"""Memory for results, ready at once."""
+"""Memory for large results of compiled kernels, kept when they are freed and used again."""
 
 from __future__ import annotations
+
+import weakref
 
 import numpy as np
 import torch
 from torch import Tensor
 
-# Below this NumPy does not ask for huge pages, and PyTorch aligns better.
-_LARGE = 1 << 22
+# Results below this size come from PyTorch; free memory above that limit goes back to the system.
+_LARGE, _LIMIT = 1 << 22, 1 << 28
+
+
+class _Pool:
+    """Free blocks of memory by size. A block may come back at any time, in any thread.
+
+    So there is no lock (the thread that holds it could be the one that frees): pushing to and
+    popping from a list are atomic.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, list[np.ndarray]] = {}
+
+    def take(self, size: int) -> np.ndarray:
+        """A block of ``size`` bytes, used before if there is one."""
+        try:
+            return self._blocks[size].pop()
+        except LookupError:
+            return np.empty(size, np.uint8)
+
+    def put(self, block: np.ndarray) -> None:
+        """Keep ``block`` for the next one who needs its size; too much is all given up."""
+        if self.kept() + block.nbytes > _LIMIT:
+            self._blocks = {}
+        self._blocks.setdefault(block.nbytes, []).append(block)
+
+    def kept(self) -> int:
+        """Bytes in free blocks."""
+        return sum(size * len(blocks) for size, blocks in list(self._blocks.items()))
+
+
+_POOL = _Pool()
 
 
 def empty(*shape: int, like: Tensor) -> Tensor:
     """An uninitialised CPU tensor of the dtype of ``like``, float32 or float64.
 
     The first touch of new memory costs a page fault for every 4 KiB, several times as long as
-    computing what is written there. NumPy asks Linux for huge pages, PyTorch does not unless it is
-    told to (``THP_MEM_ALLOC_ENABLE=1``).
+    computing what is written there, and the iterations of a solver or of a training make results of
+    the same few sizes again and again. So the memory of freed results is kept, up to 256 MB.
     """
-    size = int(np.prod(shape, dtype=np.int64)) * like.element_size()
+    number = np.dtype(np.float32 if like.dtype == torch.float32 else np.float64)
+    size = int(np.prod(shape, dtype=np.int64)) * number.itemsize
     if size < _LARGE:
         return torch.empty(shape, dtype=like.dtype)
-    number = np.float32 if like.dtype == torch.float32 else np.float64
-    return torch.from_numpy(np.empty(shape, number))
+    block = _POOL.take(size)
+    values = block.view(number).reshape(shape)
+    # The tensor keeps `values`; when its storage is freed, so are they.
+    weakref.finalize(values, _POOL.put, block).atexit = False
+    return torch.from_numpy(values)
