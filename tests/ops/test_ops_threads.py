@@ -39,18 +39,31 @@ def test_no_more_threads_than_torch_has(threads):
 
 
 def test_a_failure_comes_back_and_stops_the_rest(threads):
-    done = []
+    done, failed = [], threading.Event()
 
     def chunk(a, b):
-        if a == 40:
-            raise ValueError("chunk 40")
+        if a == 79:  # the calling thread begins with it
+            failed.set()
+            raise ValueError("chunk 79")
+        # The others need seconds for all the rest, the failure far less to drop it.
+        failed.wait(timeout=30)
         done.append(a)
-        time.sleep(0.001)
+        time.sleep(0.1)
 
-    with pytest.raises(ValueError, match="chunk 40"):
+    with pytest.raises(ValueError, match="chunk 79"):
         run_chunks(chunk, [(k, k) for k in range(80)])
     assert len(done) < 79
     run_chunks(lambda a, b: None, [(0, 1)] * 8)  # and the threads still work
+
+
+def test_a_failure_in_any_thread_comes_back(threads):
+    def chunk(a, b):
+        if a == 0:  # the first one of the other threads
+            raise ValueError("chunk 0")
+        time.sleep(0.001)
+
+    with pytest.raises(ValueError, match="chunk 0"):
+        run_chunks(chunk, [(k, k) for k in range(8)])
 
 
 def test_calls_from_many_threads_and_from_within_a_chunk_do_not_block(threads):
