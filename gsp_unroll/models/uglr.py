@@ -110,7 +110,5 @@ class GLRBlock(UnrolledBlock):
 
     def _scalars(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``alpha``, ``beta`` and ``kappa`` of all layers."""
-        alpha = torch.stack([layer.cg.alpha for layer in self.layers])
-        beta = torch.stack([layer.cg.beta for layer in self.layers])
         kappa = torch.stack([layer.kappa for layer in self.layers])
-        return alpha.to(x.dtype), beta.to(x.dtype), kappa.to(x.dtype)
+        return *self.cg_scalars(x.dtype), kappa.to(x.dtype)

@@ -124,7 +124,5 @@ class GTVBlock(UnrolledBlock):
 
     def _scalars(self, x: Tensor) -> tuple[Tensor, ...]:
         """``alpha``, ``beta``, thresholds and ratios of all layers."""
-        alpha = torch.stack([layer.cg.alpha for layer in self.layers])
-        beta = torch.stack([layer.cg.beta for layer in self.layers])
         threshold = torch.stack([layer.threshold for layer in self.layers])
-        return alpha.to(x.dtype), beta.to(x.dtype), threshold.to(x.dtype), self._ratios(x)
+        return *self.cg_scalars(x.dtype), threshold.to(x.dtype), self._ratios(x)

@@ -82,6 +82,12 @@ class UnrolledBlock(nn.Module, ABC):
         """The same signal for every head, ``[B, C, N] -> [B, heads, C, N]``."""
         return x.unsqueeze(1).expand(-1, self.config.heads, -1, -1)
 
+    def cg_scalars(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """``alpha`` and ``beta`` of all layers, each ``[layers, steps, heads]``."""
+        alpha = torch.stack([layer.cg.alpha for layer in self.layers])
+        beta = torch.stack([layer.cg.beta for layer in self.layers])
+        return alpha.to(dtype), beta.to(dtype)
+
     def learn(self, topology: Topology, seen: Tensor) -> Tensor:
         """Graphs ``[B, heads, M]`` from what is known at each node ``[B, channels, N]``."""
         return self.graph.weights(topology, self.features(seen, topology)).to(seen.dtype)

@@ -1,4 +1,4 @@
-"""Memory for large results of compiled kernels, kept when they are freed and used again."""
+"""Tensors of compiled kernels: which ones they take, and memory for large results, used again."""
 
 from __future__ import annotations
 
@@ -59,3 +59,11 @@ def empty(*shape: int, like: Tensor) -> Tensor:
     # The tensor keeps `values`; when its storage is freed, so are they.
     weakref.finalize(values, _POOL.put, block).atexit = False
     return torch.from_numpy(values)
+
+
+def compiled_for(*values: Tensor) -> bool:
+    """Whether ``values`` are on the CPU, not empty, and all float32 or all float64."""
+    first = values[0].dtype
+    return first in (torch.float32, torch.float64) and all(
+        v.dtype == first and v.device.type == "cpu" and v.numel() for v in values
+    )

@@ -7,19 +7,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gsp_unroll.ops.backends import numba_graph_loops as loops
 from gsp_unroll.ops.backends.base import Kernels
 from gsp_unroll.ops.backends.csr import CSRKernels
-from gsp_unroll.ops.backends.memory import empty
+from gsp_unroll.ops.backends.memory import compiled_for, empty
 from gsp_unroll.ops.backends.threads import even_ranges, run_chunks
 
 if TYPE_CHECKING:
     from gsp_unroll.topology import Graph
 
-_DTYPES = (torch.float32, torch.float64)
 # Fewer edges, or copied numbers, than this are not worth a chunk or a thread of their own.
 _CHUNK_EDGES, _CHUNK_NUMBERS = 1 << 15, 1 << 16
 _LANES = loops.LANES
@@ -152,13 +150,8 @@ class NumbaGraphKernels(Kernels):
         return CSRKernels(self.graph)
 
     def _compiled_for(self, *values: Tensor) -> bool:
-        """Whether ``values`` are of one dtype that the loops are compiled for, and not empty."""
-        dtype = values[0].dtype
-        return (
-            dtype in _DTYPES
-            and self.graph.num_edges > 0
-            and all(value.dtype == dtype and value.numel() for value in values)
-        )
+        """Whether the loops can compute with ``values``."""
+        return self.graph.num_edges > 0 and compiled_for(*values)
 
     def _run(self, loop: Callable[..., None], planes: int, *arrays: np.ndarray) -> None:
         """Call ``loop`` for every chunk of every plane."""

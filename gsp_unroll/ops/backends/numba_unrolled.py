@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gsp_unroll.ops.backends import numba_unrolled_loops as loops
-from gsp_unroll.ops.backends.memory import empty
-from gsp_unroll.ops.backends.threads import run_chunks
+from gsp_unroll.ops.backends.memory import compiled_for, empty
+from gsp_unroll.ops.backends.threads import even_ranges, run_chunks
 
 if TYPE_CHECKING:
     from gsp_unroll.topology import Grid
@@ -33,10 +33,7 @@ class NumbaGridSolvers:
 
     def takes(self, *values: Tensor) -> bool:
         """Whether these tensors (on the CPU, of one dtype, not empty) can be computed with."""
-        first = values[0].dtype
-        return first in (torch.float32, torch.float64) and all(
-            v.dtype == first and v.device.type == "cpu" and v.numel() for v in values
-        )
+        return compiled_for(*values)
 
     def glr_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor
@@ -76,7 +73,7 @@ class NumbaGridSolvers:
         )  # fmt: skip
         run_chunks(
             lambda first, last: loop(*self.shape, groups, *arrays, first, last),
-            _shares(systems * groups),
+            even_ranges(systems * groups, 1, for_each_thread=2),
         )
         return out
 
@@ -95,7 +92,10 @@ class NumbaGridSolvers:
             *(_array(v) for v in layerwise), _array(g).reshape(systems, x.shape[1], -1),
             self._edges(gw), gx.numpy().reshape(systems, x.shape[1], -1), *scalars, *by_layer,
         )  # fmt: skip
-        run_chunks(lambda first, last: loop(*self.shape, *arrays, first, last), _shares(systems))
+        run_chunks(
+            lambda first, last: loop(*self.shape, *arrays, first, last),
+            even_ranges(systems, 1, for_each_thread=2),
+        )
         galpha, gbeta = torch.from_numpy(scalars).view(2, batch, heads, layers, steps).sum(1)
         return (
             gw, gx.sum(1), galpha.movedim(0, 2), gbeta.movedim(0, 2),
@@ -104,13 +104,6 @@ class NumbaGridSolvers:
 
     def _edges(self, w: Tensor) -> np.ndarray:
         return _array(w).reshape(w.shape[0] * w.shape[1], len(self.offsets), -1)
-
-
-def _shares(units: int) -> list[tuple[int, int]]:
-    """One or two parts for each thread: each call makes its scratch memory once."""
-    parts = min(units, 2 * torch.get_num_threads()) if units > torch.get_num_threads() else units
-    bounds = [units * k // parts for k in range(parts + 1)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
 def _array(value: Tensor) -> np.ndarray:

@@ -346,6 +346,18 @@ def _gtv_first(root, xu, xv, v1, v2, ua):
 
 
 @inner
+def _gtv_first_state(shifts, pad, root, x, state):
+    """`_gtv_first` on all edges of all channels."""
+    n = state.shape[3]
+    for c in range(state.shape[1]):
+        for k in range(shifts.shape[0]):
+            _gtv_first(
+                root[k, pad:], x[c, pad : pad + n], x[c, pad + shifts[k] : pad + n + shifts[k]],
+                state[0, c, k], state[1, c, k], state[2, c, k],
+            )  # fmt: skip
+
+
+@inner
 def _rescaled(v, ratio):
     return v if v >= 0 else ratio * v
 
@@ -417,12 +429,7 @@ def gtv_forward(
         f = free[b, c0 : c0 + channels]
         for c in range(channels):
             copy(xx[c, pad : pad + n], x[b, c0 + c])
-            for k in range(size):
-                _gtv_first(
-                    root[k, pad:], xx[c, pad : pad + n],
-                    xx[c, pad + shifts[k] : pad + n + shifts[k]],
-                    state[0, c, k], state[1, c, k], state[2, c, k],
-                )  # fmt: skip
+        _gtv_first_state(shifts, pad, root, xx, state)
         total = zero
         for l in range(layers):
             _gtv_start(
@@ -528,12 +535,7 @@ def gtv_backward(
         for c in range(channels):
             copy(xs[0, c, pad : pad + n], x[b, c])
             copy(gx[s, c], g[s, c])
-            for k in range(size):
-                _gtv_first(
-                    root[k, pad:], xs[0, c, pad : pad + n],
-                    xs[0, c, pad + shifts[k] : pad + n + shifts[k]],
-                    states[0, 0, c, k], states[0, 1, c, k], states[0, 2, c, k],
-                )  # fmt: skip
+        _gtv_first_state(shifts, pad, root, xs[0], states[0])
         for l in range(layers):
             for c in range(channels):
                 copy(xs[l + 1, c], xs[l, c])

@@ -82,12 +82,12 @@ def run_chunks(function: Callable[[int, int], object], ranges: Iterable[Range]) 
         raise failures[0]
 
 
-def even_ranges(length: int, smallest: int) -> list[Range]:
+def even_ranges(length: int, smallest: int, for_each_thread: int = 4) -> list[Range]:
     """Split ``[0, length)`` in equal chunks, a few for each thread, of at least ``smallest``.
 
     For kernels that compute each element from within one chunk: boundaries follow the number of
     threads.
     """
-    parts = max(1, min(4 * torch.get_num_threads(), length // max(smallest, 1)))
+    parts = max(1, min(for_each_thread * torch.get_num_threads(), length // max(smallest, 1)))
     bounds = [length * k // parts for k in range(parts + 1)]
     return [(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if a < b]
