@@ -48,7 +48,7 @@ def edge_softmax(topology: Topology, score: Tensor, norm: str = "softmax") -> Te
 class _EdgeSoftmax(Function):
     @staticmethod
     def forward(ctx: Any, topology: Topology, score: Tensor, norm: str) -> Tensor:
-        w, *shares = topology.kernels.edge_softmax(score, norm)
+        w, *shares = topology.kernels.edge_softmax(score, norm, keep=ctx.needs_input_grad[1])
         ctx.topology, ctx.norm = topology, norm
         ctx.save_for_backward(w, *shares)
         return w

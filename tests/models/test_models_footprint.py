@@ -66,9 +66,9 @@ class Counting:
         if not callable(value):
             return value
 
-        def counted(*arguments):
+        def counted(*arguments, **options):
             self._calls[name] += 1
-            return value(*arguments)
+            return value(*arguments, **options)
 
         return counted
 

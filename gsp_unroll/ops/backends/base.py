@@ -62,24 +62,23 @@ class Kernels(ABC):
     def max_ends(self, w: Tensor) -> Tensor:
         """Largest value on the edges of each node -> ``[*, N]``; ``-inf`` at isolated nodes."""
 
-    def edge_softmax(self, score: Tensor, norm: str) -> tuple[Tensor, ...]:
+    def edge_softmax(self, score: Tensor, norm: str, keep: bool = True) -> tuple[Tensor, ...]:
         """Normalised weights, and what their derivative needs; see `gsp_unroll.ops.softmax`.
 
         Args:
             score: ``[*, M]``.
             norm: One of :data:`gsp_unroll.ops.softmax.NORMS`.
+            keep: Whether the derivative will be wanted. If not, only the weights have to be
+                returned (default: ``True``).
 
         Returns:
             Weights ``[*, M]`` (``[*, 2, M]`` if directed). Then, for ``"softmax"`` and
             ``"symmetric"``, the share ``[*, M]`` of each edge at its end ``u``, and for
             ``"symmetric"`` the one at ``v``.
         """
-        top = self.max_ends(score)
-        top = torch.where(torch.isfinite(top), top, torch.zeros_like(top))
-        p_u, p_v = self._softmax_parts(score, top)
-        total = self.sum_ends(p_u, p_v)
+        p_u, p_v, share = self._softmax_sums(score)
         # Zero in unused slots, and so is what is multiplied by it.
-        share_u, share_v = self.at_ends(1 / torch.where(total == 0, torch.ones_like(total), total))
+        share_u, share_v = self.at_ends(share)
         p_u, p_v = p_u.mul_(share_u), p_v.mul_(share_v)
         if norm == "directed":
             return (torch.stack([p_u, p_v], dim=-2),)
@@ -108,6 +107,14 @@ class Kernels(ABC):
             part_u, part_v = g[..., 0, :] * p_u, g[..., 1, :] * p_v
         back_u, back_v = self.at_ends(self.sum_ends(part_u, part_v))
         return part_u + part_v - p_u * back_u - p_v * back_v
+
+    def _softmax_sums(self, score: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The parts of each edge at its ends, and for each node one over the sum of its parts."""
+        top = self.max_ends(score)
+        top = torch.where(torch.isfinite(top), top, torch.zeros_like(top))
+        p_u, p_v = self._softmax_parts(score, top)
+        total = self.sum_ends(p_u, p_v)
+        return p_u, p_v, 1 / torch.where(total == 0, torch.ones_like(total), total)
 
     def _softmax_parts(self, score: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
         """``exp(score - top)`` with the ``top`` of either end, zero in unused slots."""

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gsp_unroll.ops.backends import numba_grid_loops as loops
-from gsp_unroll.ops.backends.memory import empty
+from gsp_unroll.ops.backends import numba_softmax_loops as softmax_loops
+from gsp_unroll.ops.backends.memory import compiled_for, empty
 from gsp_unroll.ops.backends.numba_unrolled import NumbaGridSolvers
 from gsp_unroll.ops.backends.stencil import StencilKernels
 from gsp_unroll.ops.backends.threads import even_ranges, run_chunks
@@ -18,8 +18,6 @@ from gsp_unroll.ops.backends.threads import even_ranges, run_chunks
 if TYPE_CHECKING:
     from gsp_unroll.topology import Grid
 
-# What the loops are compiled for, and the integers of the same size. Others take the slow way.
-_INTEGER = {torch.float32: np.zeros(1, np.int32), torch.float64: np.zeros(1, np.int64)}
 # Fewer numbers than this are not worth waking a thread for.
 _WORTH_A_THREAD = 20_000
 
@@ -38,90 +36,85 @@ class NumbaGridKernels(StencilKernels):
         self.unrolled = NumbaGridSolvers(grid)
 
     def laplacian(self, w: Tensor, x: Tensor) -> Tensor:
-        if not _compiled_for(w, x):
+        if not compiled_for(w, x):
             return super().laplacian(w, x)
         y = empty(*x.shape, like=x)
         self._run(loops.laplacian, self._edges_of(w), self._nodes_of(x), self._nodes_of(y))
         return y
 
     def edge_inner(self, x: Tensor, g: Tensor) -> Tensor:
-        if not _compiled_for(x, g):
+        if not compiled_for(x, g):
             return super().edge_inner(x, g)
-        out = self._new(x, x.shape[:-2], self.grid.num_edges)
+        out = empty(*x.shape[:-2], self.grid.num_edges, like=x)
         self._run(loops.edge_inner, self._nodes_of(x), self._nodes_of(g), self._edges_of(out))
         return out
 
     def edge_dot(self, x: Tensor, e: Tensor) -> Tensor:
-        if not _compiled_for(x, e):
+        if not compiled_for(x, e):
             return super().edge_dot(x, e)
-        out = self._new(x, x.shape[:-2], self.grid.num_edges)
+        out = empty(*x.shape[:-2], self.grid.num_edges, like=x)
         self._run(loops.edge_dot, self._nodes_of(x), self._flows_of(e), self._edges_of(out))
         return out
 
     def difference(self, w: Tensor, x: Tensor) -> Tensor:
-        if not _compiled_for(w, x):
+        if not compiled_for(w, x):
             return super().difference(w, x)
-        out = self._new(x, x.shape[:-1], self.grid.num_edges)
+        out = empty(*x.shape[:-1], self.grid.num_edges, like=x)
         self._run(loops.difference, self._edges_of(w), self._nodes_of(x), self._flows_of(out))
         return out
 
     def divergence(self, w: Tensor, e: Tensor) -> Tensor:
-        if not _compiled_for(w, e):
+        if not compiled_for(w, e):
             return super().divergence(w, e)
-        y = self._new(e, e.shape[:-1], self.grid.num_nodes)
+        y = empty(*e.shape[:-1], self.grid.num_nodes, like=e)
         self._run(loops.divergence, self._edges_of(w), self._flows_of(e), self._nodes_of(y))
         return y
 
     def at_ends(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        if not _compiled_for(s):
+        if not compiled_for(s):
             return super().at_ends(s)
-        at_u, at_v = (self._new(s, s.shape[:-1], self.grid.num_edges) for _ in range(2))
+        at_u, at_v = (empty(*s.shape[:-1], self.grid.num_edges, like=s) for _ in range(2))
         self._run(loops.at_ends, self._plane_of(s), self._edges_of(at_u), self._edges_of(at_v))
         return at_u, at_v
 
     def sum_ends(self, at_u: Tensor, at_v: Tensor) -> Tensor:
-        if not _compiled_for(at_u, at_v):
+        if not compiled_for(at_u, at_v):
             return super().sum_ends(at_u, at_v)
-        y = self._new(at_u, at_u.shape[:-1], self.grid.num_nodes)
+        y = empty(*at_u.shape[:-1], self.grid.num_nodes, like=at_u)
         self._run(loops.sum_ends, self._edges_of(at_u), self._edges_of(at_v), self._plane_of(y))
         return y
 
     def max_ends(self, w: Tensor) -> Tensor:
-        if not _compiled_for(w):
+        if not compiled_for(w):
             return super().max_ends(w)
-        y = self._new(w, w.shape[:-1], self.grid.num_nodes)
+        y = empty(*w.shape[:-1], self.grid.num_nodes, like=w)
         self._run(loops.max_ends, self._edges_of(w), self._plane_of(y))
         return y
 
+    def edge_softmax(self, score: Tensor, norm: str, keep: bool = True) -> tuple[Tensor, ...]:
+        if norm != "softmax" or not compiled_for(score):
+            return super().edge_softmax(score, norm, keep)
+        w = empty(*score.shape, like=score)
+        kept = (empty(*score.shape, like=score),) if keep else ()
+        p_u = self._edges_of(kept[0]) if keep else self._edges_of(w)[:0]
+        self._run(softmax_loops.softmax, self._edges_of(score), self._edges_of(w), p_u)
+        return w, *kept
+
     def edge_softmax_backward(self, g: Tensor, norm: str, w: Tensor, *shares: Tensor) -> Tensor:
-        if norm != "softmax" or not _compiled_for(g, w):
+        if norm != "softmax" or not compiled_for(g, w):
             return super().edge_softmax_backward(g, norm, w, *shares)
-        back, out = self._new(w, w.shape[:-1], self.grid.num_nodes), empty(*w.shape, like=w)
-        known = *(self._edges_of(t) for t in (g, w, shares[0])), self._plane_of(back)
-        self._run(loops.softmax_back, *known)
-        self._run(loops.softmax_gradient, *known, self._edges_of(out))
+        out = empty(*w.shape, like=w)
+        known = (self._edges_of(t) for t in (g, w, shares[0]))
+        self._run(softmax_loops.softmax_backward, *known, self._edges_of(out))
         return out
 
-    def edge_softmax(self, score: Tensor, norm: str) -> tuple[Tensor, ...]:
-        if norm != "softmax" or not _compiled_for(score):
-            return super().edge_softmax(score, norm)
-        top = self.max_ends(score)
-        top = torch.where(torch.isfinite(top), top, torch.zeros_like(top))
-        p_u, w = self._softmax_parts(score, top)
-        total = self.sum_ends(p_u, w)
-        share = 1 / torch.where(total == 0, torch.ones_like(total), total)
-        self._run(
-            loops.softmax_finish, self._plane_of(share), self._edges_of(p_u), self._edges_of(w)
-        )
-        return w, p_u
-
     def _softmax_parts(self, score: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
-        if not _compiled_for(score):
+        if not compiled_for(score):
             return super()._softmax_parts(score, top)
         p_u, p_v = (empty(*score.shape, like=score) for _ in range(2))
         self._run(
-            loops.softmax_parts, self._edges_of(score), self._plane_of(top),
-            _INTEGER[score.dtype], self._edges_of(p_u), self._edges_of(p_v),
+            softmax_loops.softmax_parts, self._edges_of(score), self._plane_of(top),
+            self._edges_of(p_u), self._edges_of(p_v),
         )  # fmt: skip
         return p_u, p_v
 
@@ -134,10 +127,6 @@ class NumbaGridKernels(StencilKernels):
             lambda first, last: loop(self.offsets, *arrays, first, last),
             even_ranges(rows, smallest),
         )
-
-    @staticmethod
-    def _new(like: Tensor, lead: torch.Size, length: int) -> Tensor:
-        return empty(*lead, length, like=like)
 
     def _view(self, value: Tensor, *shape: int) -> np.ndarray:
         size = (self.grid.height, self.grid.width)
@@ -158,11 +147,3 @@ class NumbaGridKernels(StencilKernels):
     def _flows_of(self, value: Tensor) -> np.ndarray:
         """``[*, C, M]`` as ``[S, C, K, H, W]``."""
         return self._view(value, value.shape[-2], len(self.offsets))
-
-
-def _compiled_for(*values: Tensor) -> bool:
-    """Whether all ``values`` are of one dtype that the loops are compiled for, and not empty."""
-    first = values[0].dtype
-    return first in _INTEGER and all(
-        v.dtype == first and v.device.type == "cpu" and v.numel() for v in values
-    )

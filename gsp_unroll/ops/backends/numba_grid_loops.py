@@ -19,25 +19,19 @@ from gsp_unroll.ops.backends.numba_rows import (
     FAST,
     add,
     add_flow,
-    add_four_flows,
-    add_half_product,
-    add_inner,
-    add_other_half,
     add_product,
-    average_shares,
     clear_outside,
     copy,
-    exp_of_nonpositive,
     fill,
     inner,
     larger,
-    softmax_row_gradient,
-    subtract,
     subtract_product,
     weighted_difference,
 )
 
-_jit = njit(nogil=True, cache=True, fastmath=FAST)
+_jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
+# Pixels at a time: their rows stay in the cache.
+_RUN = 1024
 
 
 @inner
@@ -51,58 +45,67 @@ def _columns(row, dr, dc, height, width):
 
 @_jit
 def laplacian(offsets, w, x, y, first, last):
-    height, width = x.shape[2], x.shape[3]
-    reach = offsets[-1, 0]
+    channels, height, width = x.shape[1:]
+    size, reach = offsets.shape[0], offsets[-1, 0]
+    w, x, y = w.reshape(-1), x.reshape(-1), y.reshape(-1)
     # Where all neighbours exist: columns left <= j < right of the rows that are not at a border.
     left, right = reach, max(reach, width - reach)
     for number in range(first, last):
         s, r = number // height, number % height
-        inner = reach <= r < height - reach and left < right
-        for c in range(x.shape[1]):
-            clear_outside(y[s, c, r], 0, 0)
-            if inner:
-                yy, xx = y[s, c, r, left:right], x[s, c, r, left:right]
+        inside = reach <= r < height - reach and left < right
+        for c in range(channels):
+            i = ((s * channels + c) * height + r) * width
+            fill(y[i : i + width], 0)
+            if inside:
                 # The half window has an even number of offsets, whatever its size.
-                for k in range(0, offsets.shape[0], 2):
-                    dr, dc = offsets[k, 0], offsets[k, 1]
-                    er, ec = offsets[k + 1, 0], offsets[k + 1, 1]
-                    add_four_flows(
-                        yy, xx,
-                        w[s, k, r, left:right], x[s, c, r + dr, left + dc : right + dc],
-                        w[s, k, r - dr, left - dc : right - dc],
-                        x[s, c, r - dr, left - dc : right - dc],
-                        w[s, k + 1, r, left:right], x[s, c, r + er, left + ec : right + ec],
-                        w[s, k + 1, r - er, left - ec : right - ec],
-                        x[s, c, r - er, left - ec : right - ec],
+                for k in range(0, size, 2):
+                    edges = (s * size + k) * height + r
+                    _add_four_flows(
+                        y, x, i + left, right - left, w, edges * width + left,
+                        (edges + height) * width + left, offsets[k, 0] * width + offsets[k, 1],
+                        offsets[k + 1, 0] * width + offsets[k + 1, 1],
                     )  # fmt: skip
-            for k in range(offsets.shape[0]):
+            for k in range(size):
                 dr, dc = offsets[k, 0], offsets[k, 1]
+                e = ((s * size + k) * height + r) * width
+                shift = dr * width + dc
                 a, b = _columns(r, dr, dc, height, width)
-                if not inner and a < b:
-                    add_flow(
-                        y[s, c, r, a:b], w[s, k, r, a:b],
-                        x[s, c, r, a:b], x[s, c, r + dr, a + dc : b + dc],
-                    )  # fmt: skip
-                elif inner:
-                    for j in range(a, min(b, left)):
-                        y[s, c, r, j] += w[s, k, r, j] * (x[s, c, r, j] - x[s, c, r + dr, j + dc])
-                    for j in range(max(a, right), b):
-                        y[s, c, r, j] += w[s, k, r, j] * (x[s, c, r, j] - x[s, c, r + dr, j + dc])
+                middle, rest = (min(b, left), max(a, right)) if inside else (b, b)
+                _add_flow(y, x, i, i + shift, w, e, a, middle)
+                _add_flow(y, x, i, i + shift, w, e, rest, b)
                 a, b = _columns(r, -dr, -dc, height, width)
-                if not inner and a < b:
-                    add_flow(
-                        y[s, c, r, a:b], w[s, k, r - dr, a - dc : b - dc],
-                        x[s, c, r, a:b], x[s, c, r - dr, a - dc : b - dc],
-                    )  # fmt: skip
-                elif inner:
-                    for j in range(a, min(b, left)):
-                        y[s, c, r, j] += w[s, k, r - dr, j - dc] * (
-                            x[s, c, r, j] - x[s, c, r - dr, j - dc]
-                        )
-                    for j in range(max(a, right), b):
-                        y[s, c, r, j] += w[s, k, r - dr, j - dc] * (
-                            x[s, c, r, j] - x[s, c, r - dr, j - dc]
-                        )
+                middle, rest = (min(b, left), max(a, right)) if inside else (b, b)
+                _add_flow(y, x, i, i - shift, w, e - shift, a, middle)
+                _add_flow(y, x, i, i - shift, w, e - shift, rest, b)
+
+
+@inner
+def _add_flow(y, x, i, n, w, e, a, b):
+    """``y_i += w_e (x_i - x_n)`` for the columns ``a <= j < b`` of the rows that begin at these.
+
+    Unsigned indices: a signed one may be negative, count from the end, and prevent SIMD.
+    """
+    i, n, e = np.uint64(i + a), np.uint64(n + a), np.uint64(e + a)
+    for j in range(np.uint64(max(0, b - a))):
+        y[i + j] += w[e + j] * (x[i + j] - x[n + j])
+
+
+@inner
+def _add_four_flows(y, x, i, count, w, e1, e2, shift1, shift2):
+    """Flow from the neighbours at both ends of two offsets, so that ``y`` stays in a register."""
+    n = np.uint64(count)
+    i, u1, u2 = np.uint64(i), np.uint64(e1), np.uint64(e2)
+    v1, v2 = u1 - np.uint64(shift1), u2 - np.uint64(shift2)
+    a1, b1 = i + np.uint64(shift1), i - np.uint64(shift1)
+    a2, b2 = i + np.uint64(shift2), i - np.uint64(shift2)
+    for j in range(n):
+        v = x[i + j]
+        y[i + j] += (
+            w[u1 + j] * (v - x[a1 + j])
+            + w[v1 + j] * (v - x[b1 + j])
+            + w[u2 + j] * (v - x[a2 + j])
+            + w[v2 + j] * (v - x[b2 + j])
+        )
 
 
 @_jit
@@ -128,7 +131,7 @@ def divergence(offsets, w, e, y, first, last):
     for number in range(first, last):
         s, r = number // height, number % height
         for c in range(y.shape[1]):
-            clear_outside(y[s, c, r], 0, 0)
+            fill(y[s, c, r], 0)
             for k in range(offsets.shape[0]):
                 dr, dc = offsets[k, 0], offsets[k, 1]
                 a, b = _columns(r, dr, dc, height, width)
@@ -145,20 +148,34 @@ def divergence(offsets, w, e, y, first, last):
 
 @_jit
 def edge_inner(offsets, x, g, out, first, last):
-    height, width = x.shape[2], x.shape[3]
-    for number in range(first, last):
-        s, r = number // height, number % height
+    channels, height, width = x.shape[1:]
+    x, g, flat = x.reshape(-1), g.reshape(-1), out.reshape(-1)
+    # Rows at a time, as one long row; what they hold where no neighbour is gets cleared after.
+    rows = max(1, _RUN // width)
+    while first < last:
+        s, begin = first // height, first % height
+        end = min(height, begin + last - first, begin + rows)
+        first += end - begin
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
-            clear_outside(out[s, k, r], 0, 0)
-            if a < b:
-                for c in range(x.shape[1]):
-                    add_inner(
-                        out[s, k, r, a:b],
-                        x[s, c, r, a:b], x[s, c, r + dr, a + dc : b + dc],
-                        g[s, c, r, a:b], g[s, c, r + dr, a + dc : b + dc],
-                    )  # fmt: skip
+            a, b = max(0, -dc), min(width, width - dc)
+            stop = min(end, height - dr) if a < b else begin
+            e = ((s * offsets.shape[0] + k) * height + begin) * width
+            fill(flat[e : e + (end - begin) * width], 0)
+            for c in range(channels if begin < stop else 0):
+                i = ((s * channels + c) * height + begin) * width + a
+                count = (stop - begin - 1) * width + b - a
+                _add_inner(flat, e + a, x, g, i, i + dr * width + dc, count)
+            for r in range(begin, stop):
+                clear_outside(out[s, k, r], a, b)
+
+
+@inner
+def _add_inner(y, e, x, g, i, n, count):
+    """``y += (x_i - x_n) (g_i - g_n)``; unsigned indices as in `_add_flow`."""
+    e, i, n = np.uint64(e), np.uint64(i), np.uint64(n)
+    for j in range(np.uint64(count)):
+        y[e + j] += (x[i + j] - x[n + j]) * (g[i + j] - g[n + j])
 
 
 @_jit
@@ -169,7 +186,7 @@ def edge_dot(offsets, x, e, out, first, last):
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             a, b = _columns(r, dr, dc, height, width)
-            clear_outside(out[s, k, r], 0, 0)
+            fill(out[s, k, r], 0)
             if a < b:
                 for c in range(x.shape[1]):
                     add_flow(
@@ -198,7 +215,7 @@ def sum_ends(offsets, at_u, at_v, y, first, last):
     height, width = y.shape[1], y.shape[2]
     for number in range(first, last):
         s, r = number // height, number % height
-        clear_outside(y[s, r], 0, 0)
+        fill(y[s, r], 0)
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             a, b = _columns(r, dr, dc, height, width)
@@ -223,77 +240,3 @@ def max_ends(offsets, w, y, first, last):
             a, b = _columns(r, -dr, -dc, height, width)
             if a < b:
                 larger(y[s, r, a:b], w[s, k, r - dr, a - dc : b - dc])
-
-
-@_jit
-def softmax_parts(offsets, score, top, integers, at_u, at_v, first, last):
-    """``exp(score - top)`` for the top of either end."""
-    height, width = top.shape[1], top.shape[2]
-    bits = np.empty(width, integers.dtype)
-    power = bits.view(score.dtype)
-    for number in range(first, last):
-        s, r = number // height, number % height
-        for k in range(offsets.shape[0]):
-            dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
-            clear_outside(at_u[s, k, r], a, b)
-            clear_outside(at_v[s, k, r], a, b)
-            if a < b:
-                u, v, row = at_u[s, k, r, a:b], at_v[s, k, r, a:b], score[s, k, r, a:b]
-                subtract(u, row, top[s, r, a:b])
-                exp_of_nonpositive(u, bits, power)
-                subtract(v, row, top[s, r + dr, a + dc : b + dc])
-                exp_of_nonpositive(v, bits, power)
-
-
-@_jit
-def softmax_finish(offsets, share, p_u, w, first, last):
-    """``p_u`` from the part at ``u``; ``w`` from the part at ``v`` that it holds at first."""
-    height, width = share.shape[1], share.shape[2]
-    for number in range(first, last):
-        s, r = number // height, number % height
-        for k in range(offsets.shape[0]):
-            dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
-            if a < b:
-                average_shares(
-                    w[s, k, r, a:b], p_u[s, k, r, a:b],
-                    share[s, r, a:b], share[s, r + dr, a + dc : b + dc],
-                )  # fmt: skip
-
-
-@_jit
-def softmax_back(offsets, g, w, p_u, back, first, last):
-    """Per node the sum of ``g p / 2``, with ``p_v = 2 w - p_u``."""
-    height, width = back.shape[1], back.shape[2]
-    for number in range(first, last):
-        s, r = number // height, number % height
-        clear_outside(back[s, r], 0, 0)
-        for k in range(offsets.shape[0]):
-            dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
-            if a < b:
-                add_half_product(back[s, r, a:b], g[s, k, r, a:b], p_u[s, k, r, a:b])
-            a, b = _columns(r, -dr, -dc, height, width)
-            if a < b:
-                q, aa, bb = r - dr, a - dc, b - dc
-                add_other_half(
-                    back[s, r, a:b], g[s, k, q, aa:bb], w[s, k, q, aa:bb], p_u[s, k, q, aa:bb]
-                )
-
-
-@_jit
-def softmax_gradient(offsets, g, w, p_u, back, out, first, last):
-    """``p_u (g / 2 - back_u) + p_v (g / 2 - back_v)``."""
-    height, width = back.shape[1], back.shape[2]
-    for number in range(first, last):
-        s, r = number // height, number % height
-        for k in range(offsets.shape[0]):
-            dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
-            clear_outside(out[s, k, r], a, b)
-            if a < b:
-                softmax_row_gradient(
-                    out[s, k, r, a:b], g[s, k, r, a:b], w[s, k, r, a:b], p_u[s, k, r, a:b],
-                    back[s, r, a:b], back[s, r + dr, a + dc : b + dc],
-                )  # fmt: skip

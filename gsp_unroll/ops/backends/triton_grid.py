@@ -82,7 +82,7 @@ class TritonGridKernels(Kernels):
         self._run(_max_ends, w.shape[:-1], w, y)
         return y
 
-    def edge_softmax(self, score: Tensor, norm: str) -> tuple[Tensor, ...]:
+    def edge_softmax(self, score: Tensor, norm: str, keep: bool = True) -> tuple[Tensor, ...]:
         lead = score.shape[:-1]
         top, share = (new((*lead, self.grid.num_nodes), score) for _ in range(2))
         self._run(_softmax_sums, lead, score, top, share)

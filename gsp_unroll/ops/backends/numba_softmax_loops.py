@@ -1,0 +1,233 @@
+"""Compiled softmax of the edges of a grid, in one pass over its rows.
+
+Arrays and ranges are those of `numba_grid_loops`. What a row needs of the rows before it waits in
+rings of ``reach + 1`` lines, which stay in the cache; lines have ``reach`` places on either side
+for the neighbours of border pixels. Rows that the next range needs as well are computed by both.
+
+Indices are unsigned: a signed one may be negative, count from the end, and prevent SIMD.
+
+A developer who edits `numba_exp` or `numba_rows` also touches this file: Numba's cache on disk
+looks at the file of the compiled function only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from gsp_unroll.ops.backends.numba_exp import exp_of_nonpositive
+from gsp_unroll.ops.backends.numba_rows import FAST, fill, inner
+
+_jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
+
+
+@_jit
+def softmax(offsets, score, w, p_u, first, last):
+    """Weights ``w = (p_u + p_v) / 2``, and ``p_u`` if it is not empty.
+
+    With ``p_u = exp(score) / (sum of exp(score) over the edges of u)``, ``p_v`` likewise.
+    """
+    height, width = score.shape[2:]
+    size, reach = offsets.shape[0], offsets[-1, 0]
+    ring = reach + 1
+    score, w, p_u = score.reshape(-1), w.reshape(-1), p_u.reshape(-1)
+    lowest = np.finfo(w.dtype).min  # finite: without an edge, exp(-inf - top) is 0
+    # The same code whether or not `p_u` is wanted, so that the weights are the same bit for bit.
+    keep = p_u.shape[0] > 0
+    if not keep:
+        p_u = np.empty(width, w.dtype)
+    # Whole registers: what is left of a row would be computed one by one.
+    wide = (width + 31) // 32 * 32
+    line = wide + 2 * reach
+    top, share = np.zeros(ring * line, w.dtype), np.zeros(ring * line, w.dtype)
+    scores = np.empty(ring * size * line, w.dtype)
+    at_u, at_v = np.zeros(ring * size * line, w.dtype), np.zeros(ring * size * line, w.dtype)
+    while first < last:
+        s, begin = first // height, first % height
+        end = min(height, begin + last - first)
+        first += end - begin
+        before = max(0, begin - reach)
+        for q in range(max(0, begin - 2 * reach), end + 2 * reach):
+            if q < height:
+                for k in range(size):
+                    dr, dc = offsets[k, 0], offsets[k, 1]
+                    a, b = max(0, -dc), min(width, width - dc)
+                    if q + dr >= height or a >= b:
+                        a = b = 0
+                    e = ((s * size + k) * height + q) * width
+                    _load(scores, _edges(q, k, ring, size, line, reach), score, e, a, b, wide)
+            if before <= q < height:
+                i = _node(q, ring, line, reach)
+                fill(top[i - reach : i - reach + line], lowest)
+                for k in range(size):
+                    dr, dc = offsets[k, 0], offsets[k, 1]
+                    _larger(top, i, scores, _edges(q, k, ring, size, line, reach), width)
+                    if q >= dr:
+                        e = _edges(q - dr, k, ring, size, line, reach)
+                        _larger(top, i + dc, scores, e, width)
+            r = q - reach
+            if before <= r < height:
+                i = _node(r, ring, line, reach)
+                for k in range(size):
+                    e = _edges(r, k, ring, size, line, reach)
+                    j = _node(r + offsets[k, 0], ring, line, reach) + offsets[k, 1]
+                    _parts(at_u, at_v, scores, e, top, i, j, wide)
+            if begin <= r < height:
+                i = _node(r, ring, line, reach)
+                fill(share[i - reach : i - reach + line], 0)
+                for k in range(size):
+                    dr, dc = offsets[k, 0], offsets[k, 1]
+                    _add(share, i, at_u, _edges(r, k, ring, size, line, reach), width)
+                    if r >= dr:
+                        _add(share, i + dc, at_v, _edges(r - dr, k, ring, size, line, reach), width)
+                _one_over(share, i - reach, line)
+            r -= reach
+            if begin <= r < end:
+                i = _node(r, ring, line, reach)
+                for k in range(size):
+                    out = ((s * size + k) * height + r) * width
+                    e = _edges(r, k, ring, size, line, reach)
+                    j = _node(r + offsets[k, 0], ring, line, reach) + offsets[k, 1]
+                    kept = out if keep else 0
+                    _average(w, out, p_u, kept, at_u, at_v, e, share, i, j, width)
+
+
+@_jit
+def softmax_backward(offsets, g, w, p_u, out, first, last):
+    """``p_u (g / 2 - back_u) + p_v (g / 2 - back_v)``.
+
+    With ``p_v = 2 w - p_u`` and, for each node, ``back`` the sum of ``g p / 2`` over its edges.
+    """
+    height, width = g.shape[2:]
+    size, reach = offsets.shape[0], offsets[-1, 0]
+    ring, line = reach + 1, width + 2 * reach
+    g, w, p_u, out = g.reshape(-1), w.reshape(-1), p_u.reshape(-1), out.reshape(-1)
+    back = np.zeros(ring * line, g.dtype)
+    while first < last:
+        s, begin = first // height, first % height
+        end = min(height, begin + last - first)
+        first += end - begin
+        for q in range(begin, end + reach):
+            if q < height:
+                i = _node(q, ring, line, reach)
+                fill(back[i - reach : i - reach + line], 0)
+                for k in range(size):
+                    dr, dc = offsets[k, 0], offsets[k, 1]
+                    e = ((s * size + k) * height + q) * width
+                    _add_half_product(back, i, g, p_u, e, width)
+                    if q >= dr:
+                        _add_other_half(back, i + dc, g, w, p_u, e - dr * width, width)
+            r = q - reach
+            if begin <= r < end:
+                i = _node(r, ring, line, reach)
+                for k in range(size):
+                    e = ((s * size + k) * height + r) * width
+                    j = _node(r + offsets[k, 0], ring, line, reach) + offsets[k, 1]
+                    _gradient(out, g, w, p_u, e, back, i, j, width)
+
+
+@_jit
+def softmax_parts(offsets, score, top, at_u, at_v, first, last):
+    """``exp(score - top)`` for the top of either end, zero where there is no edge."""
+    height, width = top.shape[1:]
+    size = offsets.shape[0]
+    score, top, at_u, at_v = score.reshape(-1), top.reshape(-1), at_u.reshape(-1), at_v.reshape(-1)
+    for number in range(first, last):
+        s, r = number // height, number % height
+        for k in range(size):
+            dr, dc = offsets[k, 0], offsets[k, 1]
+            a, b = max(0, -dc), min(width, width - dc)
+            if r + dr >= height or a >= b:
+                a = b = 0
+            e = ((s * size + k) * height + r) * width
+            fill(at_u[e : e + width], 0)
+            fill(at_v[e : e + width], 0)
+            i = number * width + a
+            _parts(at_u, at_v, score, e + a, top, i, i + dr * width + dc, b - a)
+
+
+@inner
+def _node(r, ring, line, reach):
+    """Where row ``r`` begins in a ring of lines."""
+    return r % ring * line + reach
+
+
+@inner
+def _edges(r, k, ring, size, line, reach):
+    """Where the edges of row ``r`` and offset ``k`` begin in a ring of lines for each offset."""
+    return (r % ring * size + k) * line + reach
+
+
+@inner
+def _load(y, i, score, e, a, b, wide):
+    """Copy the columns ``a <= j < b``; minus infinity elsewhere."""
+    fill(y[i : i + a], -np.inf)
+    fill(y[i + b : i + wide], -np.inf)
+    i, e = np.uint64(i + a), np.uint64(e + a)
+    for j in range(np.uint64(b - a)):
+        y[i + j] = score[e + j]
+
+
+@inner
+def _larger(y, i, a, e, count):
+    i, e = np.uint64(i), np.uint64(e)
+    for j in range(np.uint64(count)):
+        y[i + j] = np.maximum(y[i + j], a[e + j])  # unlike `max`, it is vectorised
+
+
+@inner
+def _add(y, i, a, e, count):
+    i, e = np.uint64(i), np.uint64(e)
+    for j in range(np.uint64(count)):
+        y[i + j] += a[e + j]
+
+
+@inner
+def _one_over(y, i, count):
+    """``1 / y``, and 1 where ``y = 0``."""
+    i, one = np.uint64(i), y.dtype.type(1)
+    for j in range(np.uint64(count)):
+        y[i + j] = one / (one if y[i + j] == 0 else y[i + j])
+
+
+@inner
+def _parts(at_u, at_v, score, e, top, u, v, count):
+    e, u, v = np.uint64(e), np.uint64(u), np.uint64(v)
+    for j in range(np.uint64(count)):
+        at_u[e + j] = exp_of_nonpositive(score[e + j] - top[u + j])
+        at_v[e + j] = exp_of_nonpositive(score[e + j] - top[v + j])
+
+
+@inner
+def _average(w, out, p_u, kept, at_u, at_v, e, share, u, v, count):
+    """``p_u = at_u share_u`` and ``w = (p_u + at_v share_v) / 2``."""
+    out, kept, e = np.uint64(out), np.uint64(kept), np.uint64(e)
+    u, v, half = np.uint64(u), np.uint64(v), w.dtype.type(0.5)
+    for j in range(np.uint64(count)):
+        p_u[kept + j] = at_u[e + j] * share[u + j]
+        w[out + j] = half * (p_u[kept + j] + at_v[e + j] * share[v + j])
+
+
+@inner
+def _add_half_product(y, i, g, p_u, e, count):
+    """``y += g p_u / 2``."""
+    i, e, half = np.uint64(i), np.uint64(e), y.dtype.type(0.5)
+    for j in range(np.uint64(count)):
+        y[i + j] += half * g[e + j] * p_u[e + j]
+
+
+@inner
+def _add_other_half(y, i, g, w, p_u, e, count):
+    """``y += g (2 w - p_u) / 2``."""
+    i, e, half = np.uint64(i), np.uint64(e), y.dtype.type(0.5)
+    for j in range(np.uint64(count)):
+        y[i + j] += g[e + j] * (w[e + j] - half * p_u[e + j])
+
+
+@inner
+def _gradient(out, g, w, p_u, e, back, u, v, count):
+    e, u, v, half = np.uint64(e), np.uint64(u), np.uint64(v), g.dtype.type(0.5)
+    for j in range(np.uint64(count)):
+        g2, p = half * g[e + j], p_u[e + j]
+        p_v = w[e + j] + (w[e + j] - p)
+        out[e + j] = p * (g2 - back[u + j]) + p_v * (g2 - back[v + j])
