@@ -75,7 +75,7 @@ def test_equal_to_plain_torch_and_bit_for_bit_the_same_for_any_cut(height, width
 @every_grid
 @pytest.mark.parametrize("rubbish", [np.nan, np.inf, 1e30])
 def test_what_is_stored_where_no_edge_is_changes_nothing(height, width, window, rubbish):
-    _, offsets, score, inside, _ = _case(height, width, window, np.float32)
+    _, offsets, score, inside, rng = _case(height, width, window, np.float32)
     cuts = [0, SYSTEMS * height]
     clean = _forward(offsets, np.where(inside, score, 0), cuts, keep=True)
     for ours, theirs in zip(
@@ -85,3 +85,12 @@ def test_what_is_stored_where_no_edge_is_changes_nothing(height, width, window, 
     ):
         assert np.array_equal(ours, theirs)
         assert not ours[~inside].any()
+    g = rng.normal(size=score.shape).astype(np.float32)
+    gradients = []
+    for outside in (0, rubbish):
+        out = np.full_like(score, np.nan)
+        spoilt = np.where(inside, g, outside).astype(np.float32)
+        loops.softmax_backward(offsets, spoilt, *clean, out, *cuts)
+        gradients.append(out)
+    assert np.array_equal(*gradients)
+    assert not gradients[1][~inside].any()

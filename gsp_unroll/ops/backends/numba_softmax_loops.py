@@ -50,12 +50,10 @@ def softmax(offsets, score, w, p_u, first, last):
         for q in range(max(0, begin - 2 * reach), end + 2 * reach):
             if q < height:
                 for k in range(size):
-                    dr, dc = offsets[k, 0], offsets[k, 1]
-                    a, b = max(0, -dc), min(width, width - dc)
-                    if q + dr >= height or a >= b:
-                        a = b = 0
+                    a, b = _columns(q, offsets[k, 0], offsets[k, 1], height, width)
                     e = ((s * size + k) * height + q) * width
-                    _load(scores, _edges(q, k, ring, size, line, reach), score, e, a, b, wide)
+                    i = _edges(q, k, ring, size, line, reach)
+                    _load(scores, i, score, e, a, b, wide, -np.inf)
             if before <= q < height:
                 i = _node(q, ring, line, reach)
                 fill(top[i - reach : i - reach + line], lowest)
@@ -103,27 +101,37 @@ def softmax_backward(offsets, g, w, p_u, out, first, last):
     ring, line = reach + 1, width + 2 * reach
     g, w, p_u, out = g.reshape(-1), w.reshape(-1), p_u.reshape(-1), out.reshape(-1)
     back = np.zeros(ring * line, g.dtype)
+    known = np.zeros(ring * size * line, g.dtype)
     while first < last:
         s, begin = first // height, first % height
         end = min(height, begin + last - first)
         first += end - begin
-        for q in range(begin, end + reach):
+        for q in range(max(0, begin - reach), end + reach):
             if q < height:
+                for k in range(size):
+                    a, b = _columns(q, offsets[k, 0], offsets[k, 1], height, width)
+                    i = _edges(q, k, ring, size, line, reach)
+                    e = ((s * size + k) * height + q) * width
+                    _load(known, i, g, e, a, b, width, 0)
+            if begin <= q < height:
                 i = _node(q, ring, line, reach)
                 fill(back[i - reach : i - reach + line], 0)
                 for k in range(size):
                     dr, dc = offsets[k, 0], offsets[k, 1]
                     e = ((s * size + k) * height + q) * width
-                    _add_half_product(back, i, g, p_u, e, width)
+                    t = _edges(q, k, ring, size, line, reach)
+                    _add_half_product(back, i, known, t, p_u, e, width)
                     if q >= dr:
-                        _add_other_half(back, i + dc, g, w, p_u, e - dr * width, width)
+                        t = _edges(q - dr, k, ring, size, line, reach)
+                        _add_other_half(back, i + dc, known, t, w, p_u, e - dr * width, width)
             r = q - reach
             if begin <= r < end:
                 i = _node(r, ring, line, reach)
                 for k in range(size):
                     e = ((s * size + k) * height + r) * width
                     j = _node(r + offsets[k, 0], ring, line, reach) + offsets[k, 1]
-                    _gradient(out, g, w, p_u, e, back, i, j, width)
+                    t = _edges(r, k, ring, size, line, reach)
+                    _gradient(out, known, t, w, p_u, e, back, i, j, width)
 
 
 @_jit
@@ -136,14 +144,19 @@ def softmax_parts(offsets, score, top, at_u, at_v, first, last):
         s, r = number // height, number % height
         for k in range(size):
             dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = max(0, -dc), min(width, width - dc)
-            if r + dr >= height or a >= b:
-                a = b = 0
+            a, b = _columns(r, dr, dc, height, width)
             e = ((s * size + k) * height + r) * width
             fill(at_u[e : e + width], 0)
             fill(at_v[e : e + width], 0)
             i = number * width + a
             _parts(at_u, at_v, score, e + a, top, i, i + dr * width + dc, b - a)
+
+
+@inner
+def _columns(row, dr, dc, height, width):
+    """Columns ``a <= j < b`` of ``row`` that have a neighbour at ``(dr, dc)``, ``dr >= 0``."""
+    a, b = max(0, -dc), min(width, width - dc)
+    return (a, b) if row + dr < height and a < b else (0, 0)
 
 
 @inner
@@ -159,13 +172,13 @@ def _edges(r, k, ring, size, line, reach):
 
 
 @inner
-def _load(y, i, score, e, a, b, wide):
-    """Copy the columns ``a <= j < b``; minus infinity elsewhere."""
-    fill(y[i : i + a], -np.inf)
-    fill(y[i + b : i + wide], -np.inf)
+def _load(y, i, x, e, a, b, wide, outside):
+    """Copy the columns ``a <= j < b``; ``outside`` elsewhere, whatever is stored there."""
+    fill(y[i : i + a], outside)
+    fill(y[i + b : i + wide], outside)
     i, e = np.uint64(i + a), np.uint64(e + a)
     for j in range(np.uint64(b - a)):
-        y[i + j] = score[e + j]
+        y[i + j] = x[e + j]
 
 
 @inner
@@ -209,25 +222,25 @@ def _average(w, out, p_u, kept, at_u, at_v, e, share, u, v, count):
 
 
 @inner
-def _add_half_product(y, i, g, p_u, e, count):
+def _add_half_product(y, i, g, t, p_u, e, count):
     """``y += g p_u / 2``."""
-    i, e, half = np.uint64(i), np.uint64(e), y.dtype.type(0.5)
+    i, t, e, half = np.uint64(i), np.uint64(t), np.uint64(e), y.dtype.type(0.5)
     for j in range(np.uint64(count)):
-        y[i + j] += half * g[e + j] * p_u[e + j]
+        y[i + j] += half * g[t + j] * p_u[e + j]
 
 
 @inner
-def _add_other_half(y, i, g, w, p_u, e, count):
+def _add_other_half(y, i, g, t, w, p_u, e, count):
     """``y += g (2 w - p_u) / 2``."""
-    i, e, half = np.uint64(i), np.uint64(e), y.dtype.type(0.5)
+    i, t, e, half = np.uint64(i), np.uint64(t), np.uint64(e), y.dtype.type(0.5)
     for j in range(np.uint64(count)):
-        y[i + j] += g[e + j] * (w[e + j] - half * p_u[e + j])
+        y[i + j] += g[t + j] * (w[e + j] - half * p_u[e + j])
 
 
 @inner
-def _gradient(out, g, w, p_u, e, back, u, v, count):
-    e, u, v, half = np.uint64(e), np.uint64(u), np.uint64(v), g.dtype.type(0.5)
+def _gradient(out, g, t, w, p_u, e, back, u, v, count):
+    t, e, u, v, half = np.uint64(t), np.uint64(e), np.uint64(u), np.uint64(v), g.dtype.type(0.5)
     for j in range(np.uint64(count)):
-        g2, p = half * g[e + j], p_u[e + j]
+        g2, p = half * g[t + j], p_u[e + j]
         p_v = w[e + j] + (w[e + j] - p)
         out[e + j] = p * (g2 - back[u + j]) + p_v * (g2 - back[v + j])
