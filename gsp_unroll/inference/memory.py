@@ -18,9 +18,11 @@ _BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # Tensors alive at the same time, in units of what a part is made of; measured, and held to it by
 # tests/inference/test_inference_memory.py. Edge weights [heads, M] while a graph is learned, by
 # compiled kernels (the softmax, other norms) and by others; signals [heads, C, N] in the layers of
-# uGLR, edge variables [heads, C, M] in those of uGTV, where no compiled solver takes their place.
+# uGLR, edge variables [heads, C, M] in those of uGTV, where no compiled solver takes their place;
+# mixed signals [heads, C, N] and signals [C, N] in those of uGLR+.
 _GRAPH_SOFTMAX, _GRAPH_NORM, _GRAPH = 5, 8, 14
 _GLR_LAYERS, _GTV_LAYERS = 28, 17
+_JOINT_MIXED, _JOINT_LAYERS = 3, 12
 # Activations of the convolutions: input, output, and one that oneDNN reorders.
 _CONVOLUTION = 3.2
 # Images during the first guess.
@@ -83,6 +85,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     uGTV, compiled           :math:`HK+HC+2C+T(3K+3CK+4C)`
     uGLR, layer by layer     :math:`HK+28HC`
     uGTV, layer by layer     :math:`HK+17HCK`
+    uGLR+, layer by layer    :math:`HK+3HC+12C`
     =======================  ===============================================================
 
     :math:`3C` for the signal, its mask and the result, and a quarter for what allocators keep.
@@ -98,7 +101,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     features = _CONVOLUTION * max(c.maps, c.heads * c.features)
     learning = _GRAPH_SOFTMAX if c.norm == "softmax" else _GRAPH_NORM
     graph = c.heads * (c.features + slots * (learning if compiled else _GRAPH))
-    whole_block = c.norm != "directed" and c.laplacian == "combinatorial"
+    whole_block = c.norm != "directed" and c.laplacian == "combinatorial" and c.name != "uglr-plus"
     solver = _compiled_solver(c, slots) if compiled and whole_block else _layers(c, slots)
     numbers = 3 * c.in_channels + max(features, graph, c.heads * slots + solver)
     return math.ceil(_MARGIN * itemsize * numbers)
@@ -117,6 +120,8 @@ def _compiled_solver(c: ModelConfig, slots: int) -> int:
 
 def _layers(c: ModelConfig, slots: int) -> int:
     """What one layer after another needs."""
+    if c.name == "uglr-plus":
+        return c.in_channels * (_JOINT_MIXED * c.heads + _JOINT_LAYERS)
     return c.heads * c.in_channels * (_GTV_LAYERS * slots if c.name == "ugtv" else _GLR_LAYERS)
 
 

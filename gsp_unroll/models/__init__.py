@@ -5,6 +5,7 @@ from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.model_based import IGLR, IGTV
 from gsp_unroll.models.pretrained import CheckpointError, load_pretrained, save_pretrained
 from gsp_unroll.models.uglr import UGLR
+from gsp_unroll.models.uglr_plus import UGLRPlus
 from gsp_unroll.models.ugtv import UGTV
 from gsp_unroll.models.unrolled import BlockReport, UnrolledNetwork
 
@@ -16,6 +17,7 @@ __all__ = [
     "BlockReport",
     "CheckpointError",
     "ModelConfig",
+    "UGLRPlus",
     "UnrolledNetwork",
     "build",
     "load_pretrained",

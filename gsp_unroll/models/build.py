@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.uglr import UGLR
+from gsp_unroll.models.uglr_plus import UGLRPlus
 from gsp_unroll.models.ugtv import UGTV
 from gsp_unroll.models.unrolled import UnrolledNetwork
 
@@ -17,4 +18,4 @@ def build(config: ModelConfig) -> UnrolledNetwork:
     if name == "uglr":
         return UGLR(**arguments)
     arguments.pop("laplacian")
-    return UGTV(**arguments)
+    return UGLRPlus(**arguments) if name == "uglr-plus" else UGTV(**arguments)

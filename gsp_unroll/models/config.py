@@ -9,7 +9,7 @@ from gsp_unroll.ops.softmax import NORMS
 from gsp_unroll.priors import LAPLACIANS
 from gsp_unroll.topology.grid import check_window
 
-NETWORKS = ("uglr", "ugtv")
+NETWORKS = ("uglr", "ugtv", "uglr-plus")
 FEATURES = ("cnn", "mlp", "gnn")
 
 
@@ -18,7 +18,7 @@ class ModelConfig:
     """Size and form of an unrolled network; the defaults are the published one.
 
     Attributes:
-        name: ``"uglr"`` or ``"ugtv"``.
+        name: ``"uglr"``, ``"ugtv"`` or ``"uglr-plus"``.
         in_channels: Channels of the signal (3 = RGB, 1 = luma).
         blocks: Blocks, each with a graph of its own; parameters are not shared.
         layers: Layers (restarts of CG, or ADMM iterations) in each block.
@@ -66,10 +66,15 @@ class ModelConfig:
             raise ValueError(
                 f"node_channels must be 0 with features_from='cnn', got {self.node_channels}"
             )
-        if self.name == "ugtv" and self.norm == "directed":
+        if self.name != "uglr" and self.norm == "directed":
             raise ValueError(
-                "norm='directed' needs name='uglr': total variation weighs each undirected edge "
-                "once"
+                f"norm='directed' needs name='uglr', got name={self.name!r}: its prior weighs each "
+                "undirected edge once"
+            )
+        if self.name == "uglr-plus" and self.laplacian != "combinatorial":
+            raise ValueError(
+                "laplacian must be 'combinatorial' with name='uglr-plus', whose weights are "
+                f"normalised over all heads together, got {self.laplacian!r}"
             )
 
     def as_dict(self) -> dict[str, str | int | bool]:

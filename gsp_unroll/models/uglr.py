@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gsp_unroll.models.config import ModelConfig
-from gsp_unroll.models.unrolled import UnrolledBlock, UnrolledNetwork
+from gsp_unroll.models.unrolled import HeadwiseBlock, UnrolledNetwork
 from gsp_unroll.nn import GLRLayer
 from gsp_unroll.ops import unrolled
 from gsp_unroll.priors import GLR
@@ -79,7 +79,7 @@ class UGLR(UnrolledNetwork):
         return GLRBlock(self.config)
 
 
-class GLRBlock(UnrolledBlock):
+class GLRBlock(HeadwiseBlock):
     """Block of :class:`UGLR`."""
 
     def __init__(self, config: ModelConfig) -> None:

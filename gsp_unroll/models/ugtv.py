@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gsp_unroll.models.config import ModelConfig
-from gsp_unroll.models.unrolled import UnrolledBlock, UnrolledNetwork
+from gsp_unroll.models.unrolled import HeadwiseBlock, UnrolledNetwork
 from gsp_unroll.nn import GTVLayer
 from gsp_unroll.ops import unrolled
 from gsp_unroll.ops.backends.base import SMALLEST_WEIGHT
@@ -83,7 +83,7 @@ class UGTV(UnrolledNetwork):
         return GTVBlock(self.config)
 
 
-class GTVBlock(UnrolledBlock):
+class GTVBlock(HeadwiseBlock):
     """Block of :class:`UGTV`."""
 
     def __init__(self, config: ModelConfig) -> None:

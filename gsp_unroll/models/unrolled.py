@@ -38,22 +38,27 @@ class BlockReport:
 
 
 class UnrolledBlock(nn.Module, ABC):
-    """Learn graphs from the current signal, solve on each, mix the heads, blend with the input.
+    """Learn graphs from the current signal, solve on them, blend with the input.
 
-    ``x_new = sum_h a_h x_h`` with learned ``a_h`` (1/heads at first), samples put back, then
+    The samples are put back into ``x_new``, what the solvers return, then
     ``p x_new + (1 - p) x`` with learned ``p`` (0.95 at first).
     """
+
+    layers: nn.ModuleList
+    # Edges over which the normalisation of a weight sees, beyond the far end of its edge.
+    normalisation_reach = 1
+    # Further outputs of the features for each head.
+    gates = 0
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         seen = config.in_channels + config.node_channels
-        size = (seen, config.heads, config.features, config.maps)
+        size = (seen, config.heads, config.features + self.gates, config.maps)
         if config.features_from == "cnn":
             self.features = ImageFeatures(*size)
         else:
             self.features = NodeFeatures(*size, hops=2 if config.features_from == "gnn" else 0)
         self.graph = MahalanobisGraph(config.heads, config.features, config.norm)
-        self.head_weight = nn.Parameter(torch.full((config.heads,), 1 / config.heads))
         self.skip = nn.Parameter(torch.tensor(0.95))
         self.config = config
 
@@ -63,30 +68,18 @@ class UnrolledBlock(nn.Module, ABC):
 
         .. math:: \Big(\sum_{layers}reach_{layer}+1\Big)\lfloor window/2\rfloor+reach_{features}
 
-        A pixel farther away than this changes nothing, whatever was learned. The 1 is the
-        normalisation of the last weight by the neighbours of its far end, which directed weights
-        do without. 106 for the published size.
+        A pixel farther away than this changes nothing, whatever was learned. The 1 (2 in uGLR+) is
+        the normalisation of the last weight by the neighbours of its far end, which directed
+        weights do without. 106 for the published size.
         """
-        edges = sum(layer.reach for layer in self.layers) + (self.config.norm != "directed")
+        edges = sum(layer.reach for layer in self.layers)
+        if self.config.norm != "directed":
+            edges += self.normalisation_reach
         return edges * (self.config.window // 2) + self.features.reach(self.config.window)
 
     @abstractmethod
-    def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
-        """Restore ``x [B, C, N]`` on each of the graphs ``weight [B, heads, M]``.
-
-        Returns:
-            ``[B, heads, C, N]``.
-        """
-
-    def to_heads(self, x: Tensor) -> Tensor:
-        """The same signal for every head, ``[B, C, N] -> [B, heads, C, N]``."""
-        return x.unsqueeze(1).expand(-1, self.config.heads, -1, -1)
-
-    def cg_scalars(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """``alpha`` and ``beta`` of all layers, each ``[layers, steps, heads]``."""
-        alpha = torch.stack([layer.cg.alpha for layer in self.layers])
-        beta = torch.stack([layer.cg.beta for layer in self.layers])
-        return alpha.to(dtype), beta.to(dtype)
+    def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+        """Restore ``x [B, C, N]`` with the graphs ``weight [B, heads, M]`` -> ``[B, C, N]``."""
 
     def learn(self, topology: Topology, seen: Tensor) -> Tensor:
         """Graphs ``[B, heads, M]`` from what is known at each node ``[B, channels, N]``."""
@@ -104,11 +97,40 @@ class UnrolledBlock(nn.Module, ABC):
             )
         else:
             weight = self.learn(topology, seen)
-        solved = self.solve(topology, weight, x, observed)
-        mixed = (self.head_weight.to(x.dtype)[:, None, None] * solved).sum(1)
+        restored = self.restore(topology, weight, x, observed)
         skip = self.skip.to(x.dtype)
         # On observed nodes the blend is of y with y, but not bit for bit: keep x there.
-        return torch.where(observed, x, skip * mixed + (1 - skip) * x), weight
+        return torch.where(observed, x, skip * restored + (1 - skip) * x), weight
+
+
+class HeadwiseBlock(UnrolledBlock):
+    """Solve on each graph alone and mix: ``x_new = sum_h a_h x_h``, ``a_h = 1/heads`` at first."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.head_weight = nn.Parameter(torch.full((config.heads,), 1 / config.heads))
+
+    @abstractmethod
+    def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+        """Restore ``x [B, C, N]`` on each of the graphs ``weight [B, heads, M]``.
+
+        Returns:
+            ``[B, heads, C, N]``.
+        """
+
+    def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+        solved = self.solve(topology, weight, x, observed)
+        return (self.head_weight.to(x.dtype)[:, None, None] * solved).sum(1)
+
+    def to_heads(self, x: Tensor) -> Tensor:
+        """The same signal for every head, ``[B, C, N] -> [B, heads, C, N]``."""
+        return x.unsqueeze(1).expand(-1, self.config.heads, -1, -1)
+
+    def cg_scalars(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """``alpha`` and ``beta`` of all layers, each ``[layers, steps, heads]``."""
+        alpha = torch.stack([layer.cg.alpha for layer in self.layers])
+        beta = torch.stack([layer.cg.beta for layer in self.layers])
+        return alpha.to(dtype), beta.to(dtype)
 
 
 class UnrolledNetwork(nn.Module, ABC):

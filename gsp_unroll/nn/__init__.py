@@ -2,6 +2,7 @@
 
 from gsp_unroll.nn.cuda_graph import capture_blocks
 from gsp_unroll.nn.features import ImageFeatures, NodeFeatures
+from gsp_unroll.nn.gate import gated_weights
 from gsp_unroll.nn.glr_layer import GLRLayer
 from gsp_unroll.nn.gtv_layer import GTVLayer
 from gsp_unroll.nn.mahalanobis import MahalanobisGraph
@@ -15,4 +16,5 @@ __all__ = [
     "NodeFeatures",
     "UnrolledCG",
     "capture_blocks",
+    "gated_weights",
 ]

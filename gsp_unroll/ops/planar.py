@@ -69,6 +69,17 @@ def degree(topology: Topology, w: Tensor) -> Tensor:
     return _Degree.apply(topology, full_precision(w))
 
 
+def scale_ends(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
+    r"""Weights scaled at both ends, :math:`w_{ij}s_is_j`, the graph of :math:`SWS`.
+
+    Args:
+        topology: Structure.
+        w: Symmetric weights ``[*, M]``.
+        s: Factor of each node ``[*, N]``.
+    """
+    return _ScaleEnds.apply(topology, full_precision(w), full_precision(s))
+
+
 def directed_laplacian(topology: Topology, w: Tensor, x: Tensor) -> Tensor:
     r"""Laplacian of directed weights, :math:`(Lx)_i=\sum_j W_{ij}(x_i-x_j)`, ``W`` not symmetric.
 
@@ -187,6 +198,27 @@ class _Distance(Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
         (f,) = ctx.saved_tensors
         return None, 2 * _Laplacian.apply(ctx.topology, g, f)
+
+
+class _ScaleEnds(Function):
+    @staticmethod
+    def forward(ctx: Any, topology: Topology, w: Tensor, s: Tensor) -> Tensor:
+        ctx.topology = topology
+        ctx.save_for_backward(w, s)
+        return topology.kernels.scale_ends(w, s)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
+        w, s = ctx.saved_tensors
+        kernels = ctx.topology.kernels
+        need_w, need_s = ctx.needs_input_grad[1:]
+        gs = None
+        if need_s:
+            at_u, at_v = kernels.at_ends(s)
+            gw = g * w
+            gs = kernels.sum_ends(at_v.mul(gw), at_u.mul(gw))
+        return None, kernels.scale_ends(g, s) if need_w else None, gs
 
 
 class _Degree(Function):

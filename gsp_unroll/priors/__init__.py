@@ -2,5 +2,6 @@
 
 from gsp_unroll.priors.glr import GLR, LAPLACIANS
 from gsp_unroll.priors.gtv import GTV, soft_threshold
+from gsp_unroll.priors.joint_glr import JointGLR
 
-__all__ = ["GLR", "GTV", "LAPLACIANS", "soft_threshold"]
+__all__ = ["GLR", "GTV", "LAPLACIANS", "JointGLR", "soft_threshold"]

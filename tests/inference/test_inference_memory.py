@@ -12,7 +12,7 @@ from gsp_unroll.inference.memory import (
     format_bytes,
     parse_bytes,
 )
-from gsp_unroll.models import UGLR, UGTV
+from gsp_unroll.models import UGLR, UGTV, UGLRPlus
 from gsp_unroll.observe import CFA, fill_in
 from gsp_unroll.topology import Grid
 
@@ -64,7 +64,7 @@ def peak_bytes(call) -> int:
     return max(accumulate(size for *_, size in changes))
 
 
-@pytest.mark.parametrize("network", [UGLR, UGTV])
+@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
 @pytest.mark.parametrize(
     "change",
     [

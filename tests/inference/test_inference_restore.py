@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from gsp_unroll.inference import bytes_per_pixel, restore
-from gsp_unroll.models import IGLR, UGLR, UGTV
+from gsp_unroll.models import IGLR, UGLR, UGTV, UGLRPlus
 from gsp_unroll.observe import CFA, decimation_mask, fill_in, random_mask
 
 SMALL = {"blocks": 2, "layers": 2, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
-every_network = pytest.mark.parametrize("network", [UGLR, UGTV])
+every_network = pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
 
 
 def tiny(network=UGLR, channels=3, **changes):

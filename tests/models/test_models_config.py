@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from gsp_unroll.models import UGLR, UGTV, ModelConfig, build
+from gsp_unroll.models import UGLR, UGTV, ModelConfig, UGLRPlus, build
 
 SMALL = {"blocks": 1, "layers": 2, "cg_steps": 3, "heads": 2, "features": 3, "maps": 5, "window": 7}
 
@@ -16,11 +16,12 @@ SMALL = {"blocks": 1, "layers": 2, "cg_steps": 3, "heads": 2, "features": 3, "ma
         ModelConfig("uglr", 2, **SMALL, norm="directed", laplacian="normalized"),
         ModelConfig("ugtv", 1, **SMALL, norm="symmetric", checkpointing=True),
         ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
+        ModelConfig("uglr-plus", 3, **SMALL, norm="symmetric"),
     ],
 )
 def test_build_round_trip(config):
     model = build(config)
-    assert type(model) is {"uglr": UGLR, "ugtv": UGTV}[config.name]
+    assert type(model) is {"uglr": UGLR, "ugtv": UGTV, "uglr-plus": UGLRPlus}[config.name]
     assert model.config == config
     assert ModelConfig(**config.as_dict()) == config
     assert build(ModelConfig(**model.config.as_dict())).state_dict().keys() == (
@@ -49,10 +50,23 @@ def test_initial_values_are_those_stated():
     assert torch.equal(block.graph.metric_root[1], torch.eye(3))
 
 
+def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
+    model = build(ModelConfig("uglr-plus", **{**SMALL, "heads": 4}))
+    block = model.blocks[0]
+    difference = torch.eye(3) - 1 / 3
+    assert torch.equal(block.transform[[0, 2]], torch.eye(3).expand(2, 3, 3))
+    assert torch.equal(block.transform[[1, 3]], difference.expand(2, 3, 3))
+    last = block.features.net[-1]
+    assert not last.weight.unflatten(0, (4, -1))[:, -1].any()
+    assert last.weight.unflatten(0, (4, -1))[:, :-1].any()
+    # Nothing but one channel: there are no differences.
+    assert torch.equal(UGLRPlus(1, **SMALL).blocks[0].transform, torch.ones(2, 1, 1))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"name": "uglv"}, ValueError, "name must be one of 'uglr', 'ugtv', got 'uglv'; did you"),
+        ({"name": "uglv"}, ValueError, "name must be one of 'uglr', 'ugtv', 'uglr-plus', got 'u"),
         ({"blocks": 0}, ValueError, "blocks must be at least 1, got 0"),
         ({"heads": 2.0}, TypeError, "heads must be an int, got float 2.0"),
         ({"node_channels": -1}, ValueError, "node_channels must be at least 0, got -1"),
@@ -66,6 +80,11 @@ def test_initial_values_are_those_stated():
             "node_channels must be 0 with features_from='cnn', got 2",
         ),
         ({"norm": "directed"}, ValueError, "norm='directed' needs name='uglr'"),
+        (
+            {"name": "uglr-plus", "laplacian": "normalized"},
+            ValueError,
+            "laplacian must be 'combinatorial' with name='uglr-plus'",
+        ),
         ({"checkpointing": "yes"}, TypeError, "checkpointing must be a bool, got str 'yes'"),
     ],
 )

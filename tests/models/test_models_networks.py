@@ -17,12 +17,12 @@ from helpers import (
 from torch_geometric.data import Batch, Data
 
 from gsp_unroll.graphs import data_to_image, image_to_data
-from gsp_unroll.models import UGLR, UGTV
+from gsp_unroll.models import UGLR, UGTV, UGLRPlus
 from gsp_unroll.observe.fill import fill_in
 from gsp_unroll.topology import Graph, Grid
 
 SMALL = {"blocks": 2, "layers": 2, "cg_steps": 3, "heads": 2, "features": 3, "maps": 6, "window": 3}
-every_network = pytest.mark.parametrize("network", [UGLR, UGTV])
+every_network = pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
 
 
 def make(network, channels=3, **changes):
@@ -53,7 +53,15 @@ def test_published_parameter_counts():
     assert count(UGTV(in_channels=1)) == 319_115
 
 
-@every_network
+def test_parameter_count_of_uglr_plus():
+    plain = UGLRPlus(blocks=3, layers=1)
+    # A gate (one more feature of each head) and a 3 x 3 transform, but scalars for one solve.
+    gate = 4 * (48 * 9 + 1)
+    assert count(plain) == count(UGLR(blocks=3, layers=1)) + 3 * (gate + 36 - 2 * 10 * 3 - 4)
+    assert count(UGLRPlus(blocks=4)) < 323_435
+
+
+@pytest.mark.parametrize("network", [UGLR, UGTV])
 def test_parameter_count_of_smaller_variants(network):
     extra = 1 if network is UGTV else 0
 

@@ -12,6 +12,7 @@ from gsp_unroll.models import (
     UGLR,
     UGTV,
     CheckpointError,
+    UGLRPlus,
     load_pretrained,
     save_pretrained,
 )
@@ -19,7 +20,7 @@ from gsp_unroll.models import (
 SMALL = {"blocks": 1, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4, "window": 3}
 
 
-@pytest.mark.parametrize("network", [UGLR, UGTV])
+@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
 def test_round_trip(network, tmp_path):
     model = network(2, **SMALL)
     path = save_pretrained(model, tmp_path / "new" / "folder" / "net.safetensors", {"note": "ü"})

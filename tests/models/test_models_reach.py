@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gsp_unroll.models import UGLR, UGTV
+from gsp_unroll.models import UGLR, UGTV, UGLRPlus
 from gsp_unroll.topology import Grid
 
 TINY = {"blocks": 1, "layers": 1, "cg_steps": 1, "heads": 2, "features": 3, "maps": 8, "window": 3}
@@ -23,7 +23,7 @@ def farthest_change(block, side: int) -> int:
     return int(torch.maximum(row.abs(), col.abs()).max())
 
 
-@pytest.mark.parametrize("network", [UGLR, UGTV])
+@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
 @pytest.mark.parametrize(
     "change",
     [

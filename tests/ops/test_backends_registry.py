@@ -115,6 +115,7 @@ def assert_same_products(topology, lead, channels, kernels=None, products=None):
         "laplacian": (w, x), "edge_inner": (x, g), "edge_dot": (x, e), "difference": (w, x),
         "divergence": (w, e), "at_ends": (w.new_ones(*lead, topology.num_nodes).cumsum(-1),),
         "sum_ends": (w, other), "max_ends": (w,),
+        "scale_ends": (w, torch.rand(*lead, topology.num_nodes, dtype=torch.float64)),
     }  # fmt: skip
     for name in products or arguments:
         expected = getattr(reference, name)(*arguments[name])

@@ -16,6 +16,7 @@ PARAMETERS = {
     "ugtv.yaml": 323_435,
     "uglr_interpolate.yaml": 319_090,
     "ugtv_interpolate.yaml": 319_115,
+    "uglr_plus.yaml": 321_190,
 }
 TEXT = """
 task: {name: demosaic}

@@ -62,6 +62,11 @@ class Kernels(ABC):
     def max_ends(self, w: Tensor) -> Tensor:
         """Largest value on the edges of each node -> ``[*, N]``; ``-inf`` at isolated nodes."""
 
+    def scale_ends(self, w: Tensor, s: Tensor) -> Tensor:
+        """``w_uv s_u s_v`` for each edge ``[*, M]``, zero in unused slots."""
+        at_u, at_v = self.at_ends(s)
+        return self._fill_unused((at_u * at_v).mul_(w), 0)
+
     def edge_softmax(self, score: Tensor, norm: str, keep: bool = True) -> tuple[Tensor, ...]:
         """Normalised weights, and what their derivative needs; see `gsp_unroll.ops.softmax`.
 
@@ -118,13 +123,18 @@ class Kernels(ABC):
 
     def _softmax_parts(self, score: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
         """``exp(score - top)`` with the ``top`` of either end, zero in unused slots."""
-        used = self.topology.used_slots
-        if used is not None:
-            unused = torch.ones(score.shape[-1], dtype=torch.bool, device=score.device)
-            unused[used] = False
-            score = score.masked_fill(unused, -torch.inf)
+        score = self._fill_unused(score, -torch.inf)
         top_u, top_v = self.at_ends(top)
         return torch.exp(score - top_u), torch.exp(score - top_v)
+
+    def _fill_unused(self, w: Tensor, value: float) -> Tensor:
+        """``w [*, M]`` with ``value`` in the slots that hold no edge."""
+        used = self.topology.used_slots
+        if used is None:
+            return w
+        unused = torch.ones(w.shape[-1], dtype=torch.bool, device=w.device)
+        unused[used] = False
+        return w.masked_fill(unused, value)
 
 
 class UnrolledSolvers(Protocol):

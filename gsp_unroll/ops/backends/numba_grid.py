@@ -91,6 +91,13 @@ class NumbaGridKernels(StencilKernels):
         self._run(loops.max_ends, self._edges_of(w), self._plane_of(y))
         return y
 
+    def scale_ends(self, w: Tensor, s: Tensor) -> Tensor:
+        if not compiled_for(w, s):
+            return super().scale_ends(w, s)
+        out = empty(*w.shape, like=w)
+        self._run(loops.scale_ends, self._edges_of(w), self._plane_of(s), self._edges_of(out))
+        return out
+
     def edge_softmax(self, score: Tensor, norm: str, keep: bool = True) -> tuple[Tensor, ...]:
         if norm != "softmax" or not compiled_for(score):
             return super().edge_softmax(score, norm, keep)

@@ -25,6 +25,7 @@ from gsp_unroll.ops.backends.numba_rows import (
     fill,
     inner,
     larger,
+    product_of_three,
     subtract_product,
     weighted_difference,
 )
@@ -208,6 +209,22 @@ def at_ends(offsets, values, at_u, at_v, first, last):
             if a < b:
                 copy(at_u[s, k, r, a:b], values[s, r, a:b])
                 copy(at_v[s, k, r, a:b], values[s, r + dr, a + dc : b + dc])
+
+
+@_jit
+def scale_ends(offsets, w, s, out, first, last):
+    height, width = s.shape[1], s.shape[2]
+    for number in range(first, last):
+        t, r = number // height, number % height
+        for k in range(offsets.shape[0]):
+            dr, dc = offsets[k, 0], offsets[k, 1]
+            a, b = _columns(r, dr, dc, height, width)
+            clear_outside(out[t, k, r], a, b)
+            if a < b:
+                product_of_three(
+                    out[t, k, r, a:b], w[t, k, r, a:b], s[t, r, a:b],
+                    s[t, r + dr, a + dc : b + dc],
+                )  # fmt: skip
 
 
 @_jit

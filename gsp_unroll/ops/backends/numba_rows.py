@@ -33,6 +33,13 @@ def add_product(y, a, b):
 
 
 @inner
+def product_of_three(y, a, b, c):
+    """``y = a b c``."""
+    for j in range(y.shape[0]):
+        y[j] = a[j] * b[j] * c[j]
+
+
+@inner
 def subtract_product(y, a, b):
     """``y -= a b``."""
     for j in range(y.shape[0]):

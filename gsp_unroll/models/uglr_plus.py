@@ -1,0 +1,127 @@
+"""uGLR+: all learned graphs in one prior on mixed channels, gated at each node, and one solve."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.models.unrolled import UnrolledBlock, UnrolledNetwork
+from gsp_unroll.nn import GLRLayer, gated_weights
+from gsp_unroll.priors import JointGLR
+from gsp_unroll.topology import Topology
+
+
+class UGLRPlus(UnrolledNetwork):
+    r"""uGLR with the priors of all heads summed into one system (this library's variant).
+
+    Each block learns ``heads`` graphs and a gate :math:`g^h_i>0` for each node and graph, and
+    solves once with unrolled CG, where :class:`~gsp_unroll.models.UGLR` solves on each graph and
+    channel alone:
+
+    .. math:: \min_x\sum_h\|T_hx\|_{L(\tilde w^h)}^2\quad\text{s.t. }Hx=y
+
+    :math:`T_h` mixes the channels of each node and is learned (``channels x channels`` for each
+    head); half of the heads start at the identity, half at the differences of the channels from
+    their mean. :math:`\tilde w^h` are the weights of :class:`~gsp_unroll.nn.MahalanobisGraph`,
+    gated and normalised over all heads, see :func:`~gsp_unroll.nn.gated_weights`. The prior stays
+    symmetric and positive semidefinite and the samples stay exact; the maximum principle for each
+    channel is given up.
+
+    Args:
+        in_channels: Channels of the signal (default: 3).
+        blocks: Number of blocks (default: 5).
+        layers: Layers of each block (default: 5).
+        cg_steps: CG steps of each layer (default: 10).
+        heads: Graphs of each block (default: 4).
+        features: Features of each graph (default: 12).
+        maps: Channels between the convolutions (default: 48).
+        window: Odd side of the pixel neighbourhood (default: 5).
+        norm: ``"softmax"`` or ``"symmetric"`` (default: ``"softmax"``).
+        features_from: ``"cnn"`` for images, ``"mlp"`` or ``"gnn"`` for any graph (default:
+            ``"cnn"``).
+        node_channels: Further node attributes for ``"mlp"`` and ``"gnn"`` (default: 0).
+        checkpointing: Recompute features, graphs and layers in backward (default: ``False``).
+
+    Shapes:
+        - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
+        - **mask:** boolean, broadcastable to ``y``
+        - **output:** the shape of ``y``
+
+    Raises:
+        TypeError: If a size is not an ``int``.
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        *,
+        blocks: int = 5,
+        layers: int = 5,
+        cg_steps: int = 10,
+        heads: int = 4,
+        features: int = 12,
+        maps: int = 48,
+        window: int = 5,
+        norm: str = "softmax",
+        features_from: str = "cnn",
+        node_channels: int = 0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__(
+            ModelConfig(
+                "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
+                norm, "combinatorial", features_from, node_channels, checkpointing,
+            )
+        )  # fmt: skip
+
+    def make_block(self) -> JointGLRBlock:
+        return JointGLRBlock(self.config)
+
+
+class JointGLRBlock(UnrolledBlock):
+    """Block of :class:`UGLRPlus`."""
+
+    # A degree over all heads sees one edge farther than the weights that it is the sum of.
+    normalisation_reach = 2
+    # The last feature of each head is the logarithm of its gate.
+    gates = 1
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.layers = nn.ModuleList(GLRLayer(config.cg_steps, 1) for _ in range(config.layers))
+        self.transform = nn.Parameter(
+            torch.empty(config.heads, config.in_channels, config.in_channels)
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start at equal gates, and at the identity and the differences from the mean in turn."""
+        channels = self.config.in_channels
+        identity = torch.eye(channels)
+        difference = identity - 1 / channels if channels > 1 else identity
+        with torch.no_grad():
+            self.transform[0::2] = identity
+            self.transform[1::2] = difference
+            last = self.features.net[-1]
+            for parameter in (last.weight, last.bias):
+                parameter.unflatten(0, (self.config.heads, -1))[:, -1].zero_()
+
+    def learn(self, topology: Topology, seen: Tensor) -> Tensor:
+        learned = self.features(seen, topology)
+        weight = self.graph.weights(topology, learned[:, :, :-1])
+        gate = learned[:, :, -1].to(weight.dtype).softmax(1)
+        return gated_weights(topology, weight, gate).to(seen.dtype)
+
+    def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+        def run(layer: GLRLayer, weight: Tensor, x: Tensor) -> Tensor:
+            return layer(JointGLR(topology, weight, self.transform), x, observed)
+
+        for layer in self.layers:
+            if self.config.checkpointing and self.training:
+                x = checkpoint(run, layer, weight, x, use_reentrant=False)
+            else:
+                x = run(layer, weight, x)
+        return x
