@@ -83,6 +83,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
                              nothing is compiled
     uGLR, compiled           :math:`HK+HC+2C+T(K+4C)`
     uGTV, compiled           :math:`HK+HC+2C+T(3K+3CK+4C)`
+    uGLR+, compiled          :math:`2HK+7C`
     uGLR, layer by layer     :math:`HK+28HC`
     uGTV, layer by layer     :math:`HK+17HCK`
     uGLR+, layer by layer    :math:`HK+3HC+12C`
@@ -101,7 +102,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     features = _CONVOLUTION * max(c.maps, c.heads * c.features)
     learning = _GRAPH_SOFTMAX if c.norm == "softmax" else _GRAPH_NORM
     graph = c.heads * (c.features + slots * (learning if compiled else _GRAPH))
-    whole_block = c.norm != "directed" and c.laplacian == "combinatorial" and c.name != "uglr-plus"
+    whole_block = c.norm != "directed" and c.laplacian == "combinatorial"
     solver = _compiled_solver(c, slots) if compiled and whole_block else _layers(c, slots)
     numbers = 3 * c.in_channels + max(features, graph, c.heads * slots + solver)
     return math.ceil(_MARGIN * itemsize * numbers)
@@ -109,6 +110,8 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
 
 def _compiled_solver(c: ModelConfig, slots: int) -> int:
     """Results, mask, and the scratch memory of :mod:`gsp_unroll.ops.backends.numba_unrolled`."""
+    if c.name == "uglr-plus":
+        return c.heads * slots + 7 * c.in_channels
     threads = torch.get_num_threads()
     channels = 1 if c.heads < threads else c.in_channels
     scratch = slots + 4 * channels

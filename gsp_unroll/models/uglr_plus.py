@@ -9,7 +9,9 @@ from torch.utils.checkpoint import checkpoint
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.unrolled import UnrolledBlock, UnrolledNetwork
 from gsp_unroll.nn import GLRLayer, gated_weights
+from gsp_unroll.ops import unrolled
 from gsp_unroll.priors import JointGLR
+from gsp_unroll.priors.joint_glr import channel_mix
 from gsp_unroll.topology import Topology
 
 
@@ -116,6 +118,11 @@ class JointGLRBlock(UnrolledBlock):
         return gated_weights(topology, weight, gate).to(seen.dtype)
 
     def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+        solvers = unrolled.solvers(topology, weight, x)
+        if solvers is not None:
+            scalars = self._scalars(x.dtype)
+            return unrolled.unrolled_joint_glr(solvers, weight, x, observed, *scalars)
+
         def run(layer: GLRLayer, weight: Tensor, x: Tensor) -> Tensor:
             return layer(JointGLR(topology, weight, self.transform), x, observed)
 
@@ -125,3 +132,10 @@ class JointGLRBlock(UnrolledBlock):
             else:
                 x = run(layer, weight, x)
         return x
+
+    def _scalars(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """``alpha``, ``beta`` and ``kappa`` of all layers, and how heads mix the channels."""
+        alpha = torch.stack([layer.cg.alpha[:, 0] for layer in self.layers])
+        beta = torch.stack([layer.cg.beta[:, 0] for layer in self.layers])
+        kappa = torch.stack([layer.kappa for layer in self.layers])
+        return tuple(v.to(dtype) for v in (alpha, beta, kappa, channel_mix(self.transform)))

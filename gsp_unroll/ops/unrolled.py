@@ -77,6 +77,36 @@ def unrolled_gtv(
     return _Unrolled.apply(solvers, "gtv", w, x, _free(x, observed), alpha, beta, threshold, ratio)
 
 
+def unrolled_joint_glr(
+    solvers: UnrolledSolvers,
+    w: Tensor,
+    x: Tensor,
+    observed: Tensor,
+    alpha: Tensor,
+    beta: Tensor,
+    kappa: Tensor,
+    mix: Tensor,
+) -> Tensor:
+    r"""All layers of a uGLR+ block: as :func:`unrolled_glr` on :math:`\sum_hS_hL_h`.
+
+    Args:
+        solvers: From :func:`solvers`.
+        w: Symmetric weights ``[B, heads, M]``.
+        x: Signal ``[B, C, N]`` with the samples in place.
+        observed: Boolean ``[B, C, N]``.
+        alpha: CG step sizes ``[layers, steps]``.
+        beta: CG momenta ``[layers, steps]``; the last of each layer is not used.
+        kappa: Proximal weights ``[layers]``.
+        mix: Symmetric positive semidefinite :math:`S_h` that mix the channels of a node,
+            ``[heads, C, C]``.
+
+    Returns:
+        ``[B, C, N]``.
+    """
+    free = _free(x, observed)
+    return _Unrolled.apply(solvers, "joint_glr", w, x, free, alpha, beta, kappa, mix)
+
+
 def _free(x: Tensor, observed: Tensor) -> Tensor:
     return (~observed).to(x.dtype).expand_as(x)
 

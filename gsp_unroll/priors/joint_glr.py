@@ -35,15 +35,24 @@ class JointGLR:
         self.transform = transform
 
     def operator(self, x: Tensor) -> Tensor:
-        r""":math:`\sum_hT_h^\top L_hT_hx`: ``[*, C, N] -> [*, C, N]``."""
-        heads, mixed, _ = self.transform.shape
+        r""":math:`\sum_hT_h^\top L_hT_hx`: ``[*, C, N] -> [*, C, N]``.
+
+        :math:`T_h` works on channels and :math:`L_h` on nodes: :math:`T_h^\top L_hT_hx=S_hL_hx`
+        with :math:`S_h=T_h^\top T_h`.
+        """
+        heads = self.weight.shape[-2]
         with torch.autocast(x.device.type, enabled=False):
             x = planar.full_precision(x)
-            stacked = self.transform.flatten(0, 1).to(x.dtype)
-            y = torch.matmul(stacked, x).unflatten(-2, (heads, mixed))
-            y = planar.laplacian(self.topology, self.weight, y)
-            return torch.matmul(stacked.T, y.flatten(-3, -2))
+            mix = channel_mix(self.transform).to(x.dtype)
+            spread = x.unsqueeze(-3).expand(*x.shape[:-2], heads, *x.shape[-2:])
+            y = planar.laplacian(self.topology, self.weight, spread)
+            return torch.matmul(mix.transpose(0, 1).flatten(1), y.flatten(-3, -2))
 
     def energy(self, x: Tensor) -> Tensor:
         """The prior of each graph of a batch, summed over channels: ``[*, C, N] -> [*, G]``."""
         return self.topology.graph_sum(x * self.operator(x)).sum(-2)
+
+
+def channel_mix(transform: Tensor) -> Tensor:
+    r""":math:`S_h=T_h^\top T_h`: ``[heads, mixed channels, C] -> [heads, C, C]``."""
+    return transform.mT @ transform

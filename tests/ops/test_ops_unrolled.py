@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gsp_unroll.models import UGLR, UGTV
+from gsp_unroll.models import UGLR, UGTV, UGLRPlus
 from gsp_unroll.ops import unrolled
 from gsp_unroll.topology import Graph, Grid
 
 pytest.importorskip("numba")
 
-NETWORKS = pytest.mark.parametrize("network", [UGLR, UGTV])
+PRIORS = pytest.mark.parametrize("prior", ["glr", "gtv", "joint_glr"])
+NETWORKS = pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
 SIZES = pytest.mark.parametrize(
     ("height", "width", "window"),
     [(7, 9, 5), (8, 6, 3), (9, 8, 7), (1, 5, 5), (6, 1, 5), (3, 2, 7), (1, 1, 3)],
@@ -31,13 +32,22 @@ def problem(height, width, window, *, batch=2, channels=3, heads=2, layers=3, st
     x = rand(batch, channels, grid.num_nodes)
     observed = rand(batch, channels, grid.num_nodes) < 0.4
     alpha, beta = 0.3 + 0.4 * rand(layers, steps, heads), 0.2 * rand(layers, steps, heads)
-    by_layer = {"glr": (0.1 * rand(layers),), "gtv": (0.05 * rand(layers), 0.5 + rand(layers))}
+    transform = rand(heads, channels, channels)
+    by_layer = {
+        "glr": (0.1 * rand(layers),),
+        "gtv": (0.05 * rand(layers), 0.5 + rand(layers)),
+        "joint_glr": (0.1 * rand(layers), transform.mT @ transform / channels),
+    }
     return grid, (w, x, observed, alpha, beta), by_layer
 
 
 def call(prior, grid, arguments, by_layer):
-    function = {"glr": unrolled.unrolled_glr, "gtv": unrolled.unrolled_gtv}[prior]
-    return function(unrolled.solvers(grid, *arguments[:2]), *arguments, *by_layer)
+    w, x, observed, alpha, beta = arguments
+    if prior == "joint_glr":
+        # One system: no scalars for each head.
+        alpha, beta = alpha[..., 0], beta[..., 0]
+    function = getattr(unrolled, f"unrolled_{prior}")
+    return function(unrolled.solvers(grid, w, x), w, x, observed, alpha, beta, *by_layer)
 
 
 def model(network, window, **options):
@@ -82,7 +92,7 @@ def test_one_call_is_the_layers_one_by_one(network, height, width, window, check
         assert bool(close.all()), name
 
 
-@pytest.mark.parametrize("prior", ["glr", "gtv"])
+@PRIORS
 def test_gradients_are_those_of_finite_differences(prior):
     grid, (w, x, observed, alpha, beta), by_layer = problem(3, 4, 3, batch=1, layers=2, steps=3)
     used = grid.used_slots
@@ -96,7 +106,7 @@ def test_gradients_are_those_of_finite_differences(prior):
     assert torch.autograd.gradcheck(function, inputs)
 
 
-@pytest.mark.parametrize("prior", ["glr", "gtv"])
+@PRIORS
 def test_unused_slots_are_never_read_and_get_no_gradient(prior):
     grid, (w, x, *rest), by_layer = problem(4, 5, 5)
     unused = torch.ones(grid.num_edges, dtype=torch.bool)
@@ -110,7 +120,7 @@ def test_unused_slots_are_never_read_and_get_no_gradient(prior):
     assert not poisoned.grad[..., unused].any()
 
 
-@pytest.mark.parametrize("prior", ["glr", "gtv"])
+@PRIORS
 def test_results_do_not_depend_on_the_number_of_threads(prior):
     results = []
     before = torch.get_num_threads()
@@ -130,7 +140,7 @@ def test_results_do_not_depend_on_the_number_of_threads(prior):
         assert all(torch.equal(a, b) for a, b in zip(tensors, expected, strict=True))
 
 
-@pytest.mark.parametrize("prior", ["glr", "gtv"])
+@PRIORS
 def test_single_precision_is_the_same_to_rounding(prior):
     grid, arguments, by_layer = problem(8, 9, 5)
     double = call(prior, grid, arguments, by_layer[prior])
@@ -150,6 +160,8 @@ def test_observed_samples_come_back_bit_for_bit():
         out = call(prior, grid, (w, x, observed, *rest), by_layer[prior])
         for h in range(2):
             assert torch.equal(out[:, h][observed], x[observed])
+    out = call("joint_glr", grid, (w, x, observed, *rest), by_layer["joint_glr"])
+    assert torch.equal(out[observed], x[observed])
 
 
 def test_second_derivatives_are_refused():

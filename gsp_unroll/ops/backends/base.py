@@ -163,3 +163,12 @@ class UnrolledSolvers(Protocol):
 
     def gtv_backward(self, g: Tensor, *arguments: Tensor) -> tuple[Tensor, ...]:
         """Gradients of :meth:`gtv_forward`."""
+
+    def joint_glr_forward(
+        self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor,
+        mix: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """As :func:`gsp_unroll.ops.unrolled.unrolled_joint_glr`; ``free`` is 0 or 1."""
+
+    def joint_glr_backward(self, g: Tensor, *arguments: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of :meth:`joint_glr_forward`."""

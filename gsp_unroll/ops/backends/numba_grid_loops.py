@@ -21,6 +21,7 @@ from gsp_unroll.ops.backends.numba_rows import (
     add_flow,
     add_product,
     clear_outside,
+    columns,
     copy,
     fill,
     inner,
@@ -33,15 +34,6 @@ from gsp_unroll.ops.backends.numba_rows import (
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 # Pixels at a time: their rows stay in the cache.
 _RUN = 1024
-
-
-@inner
-def _columns(row, dr, dc, height, width):
-    """Columns ``a <= j < b`` of ``row`` whose pixel ``(row + dr, j + dc)`` is inside the image."""
-    if row + dr < 0 or row + dr >= height:
-        return 0, 0
-    a, b = max(0, -dc), min(width, width - dc)
-    return (a, b) if a < b else (0, 0)
 
 
 @_jit
@@ -70,11 +62,11 @@ def laplacian(offsets, w, x, y, first, last):
                 dr, dc = offsets[k, 0], offsets[k, 1]
                 e = ((s * size + k) * height + r) * width
                 shift = dr * width + dc
-                a, b = _columns(r, dr, dc, height, width)
+                a, b = columns(r, dr, dc, height, width)
                 middle, rest = (min(b, left), max(a, right)) if inside else (b, b)
                 _add_flow(y, x, i, i + shift, w, e, a, middle)
                 _add_flow(y, x, i, i + shift, w, e, rest, b)
-                a, b = _columns(r, -dr, -dc, height, width)
+                a, b = columns(r, -dr, -dc, height, width)
                 middle, rest = (min(b, left), max(a, right)) if inside else (b, b)
                 _add_flow(y, x, i, i - shift, w, e - shift, a, middle)
                 _add_flow(y, x, i, i - shift, w, e - shift, rest, b)
@@ -116,7 +108,7 @@ def difference(offsets, w, x, e, first, last):
         s, r = number // height, number % height
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
+            a, b = columns(r, dr, dc, height, width)
             for c in range(x.shape[1]):
                 clear_outside(e[s, c, k, r], a, b)
                 if a < b:
@@ -135,10 +127,10 @@ def divergence(offsets, w, e, y, first, last):
             fill(y[s, c, r], 0)
             for k in range(offsets.shape[0]):
                 dr, dc = offsets[k, 0], offsets[k, 1]
-                a, b = _columns(r, dr, dc, height, width)
+                a, b = columns(r, dr, dc, height, width)
                 if a < b:
                     add_product(y[s, c, r, a:b], w[s, k, r, a:b], e[s, c, k, r, a:b])
-                a, b = _columns(r, -dr, -dc, height, width)
+                a, b = columns(r, -dr, -dc, height, width)
                 if a < b:
                     subtract_product(
                         y[s, c, r, a:b],
@@ -186,7 +178,7 @@ def edge_dot(offsets, x, e, out, first, last):
         s, r = number // height, number % height
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
+            a, b = columns(r, dr, dc, height, width)
             fill(out[s, k, r], 0)
             if a < b:
                 for c in range(x.shape[1]):
@@ -203,7 +195,7 @@ def at_ends(offsets, values, at_u, at_v, first, last):
         s, r = number // height, number % height
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
+            a, b = columns(r, dr, dc, height, width)
             clear_outside(at_u[s, k, r], a, b)
             clear_outside(at_v[s, k, r], a, b)
             if a < b:
@@ -218,7 +210,7 @@ def scale_ends(offsets, w, s, out, first, last):
         t, r = number // height, number % height
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
+            a, b = columns(r, dr, dc, height, width)
             clear_outside(out[t, k, r], a, b)
             if a < b:
                 product_of_three(
@@ -235,10 +227,10 @@ def sum_ends(offsets, at_u, at_v, y, first, last):
         fill(y[s, r], 0)
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
+            a, b = columns(r, dr, dc, height, width)
             if a < b:
                 add(y[s, r, a:b], at_u[s, k, r, a:b])
-            a, b = _columns(r, -dr, -dc, height, width)
+            a, b = columns(r, -dr, -dc, height, width)
             if a < b:
                 add(y[s, r, a:b], at_v[s, k, r - dr, a - dc : b - dc])
 
@@ -251,9 +243,9 @@ def max_ends(offsets, w, y, first, last):
         fill(y[s, r], -np.inf)
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
+            a, b = columns(r, dr, dc, height, width)
             if a < b:
                 larger(y[s, r, a:b], w[s, k, r, a:b])
-            a, b = _columns(r, -dr, -dc, height, width)
+            a, b = columns(r, -dr, -dc, height, width)
             if a < b:
                 larger(y[s, r, a:b], w[s, k, r - dr, a - dc : b - dc])

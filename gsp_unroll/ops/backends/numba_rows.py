@@ -19,6 +19,15 @@ inner_sum = njit(
 
 
 @inner
+def columns(row, dr, dc, height, width):
+    """Columns ``a <= j < b`` of ``row`` whose pixel ``(row + dr, j + dc)`` is inside the image."""
+    if row + dr < 0 or row + dr >= height:
+        return 0, 0
+    a, b = max(0, -dc), min(width, width - dc)
+    return (a, b) if a < b else (0, 0)
+
+
+@inner
 def add_flow(y, w, x, n):
     """``y += w (x - n)``."""
     for j in range(y.shape[0]):

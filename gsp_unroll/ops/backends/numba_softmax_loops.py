@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from gsp_unroll.ops.backends.numba_exp import exp_of_nonpositive
-from gsp_unroll.ops.backends.numba_rows import FAST, fill, inner
+from gsp_unroll.ops.backends.numba_rows import FAST, columns, fill, inner
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 
@@ -50,7 +50,7 @@ def softmax(offsets, score, w, p_u, first, last):
         for q in range(max(0, begin - 2 * reach), end + 2 * reach):
             if q < height:
                 for k in range(size):
-                    a, b = _columns(q, offsets[k, 0], offsets[k, 1], height, width)
+                    a, b = columns(q, offsets[k, 0], offsets[k, 1], height, width)
                     e = ((s * size + k) * height + q) * width
                     i = _edges(q, k, ring, size, line, reach)
                     _load(scores, i, score, e, a, b, wide, -np.inf)
@@ -109,7 +109,7 @@ def softmax_backward(offsets, g, w, p_u, out, first, last):
         for q in range(max(0, begin - reach), end + reach):
             if q < height:
                 for k in range(size):
-                    a, b = _columns(q, offsets[k, 0], offsets[k, 1], height, width)
+                    a, b = columns(q, offsets[k, 0], offsets[k, 1], height, width)
                     i = _edges(q, k, ring, size, line, reach)
                     e = ((s * size + k) * height + q) * width
                     _load(known, i, g, e, a, b, width, 0)
@@ -144,19 +144,12 @@ def softmax_parts(offsets, score, top, at_u, at_v, first, last):
         s, r = number // height, number % height
         for k in range(size):
             dr, dc = offsets[k, 0], offsets[k, 1]
-            a, b = _columns(r, dr, dc, height, width)
+            a, b = columns(r, dr, dc, height, width)
             e = ((s * size + k) * height + r) * width
             fill(at_u[e : e + width], 0)
             fill(at_v[e : e + width], 0)
             i = number * width + a
             _parts(at_u, at_v, score, e + a, top, i, i + dr * width + dc, b - a)
-
-
-@inner
-def _columns(row, dr, dc, height, width):
-    """Columns ``a <= j < b`` of ``row`` that have a neighbour at ``(dr, dc)``, ``dr >= 0``."""
-    a, b = max(0, -dc), min(width, width - dc)
-    return (a, b) if row + dr < height and a < b else (0, 0)
 
 
 @inner

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gsp_unroll.ops.backends import numba_joint_loops as joint_loops
 from gsp_unroll.ops.backends import numba_unrolled_loops as loops
 from gsp_unroll.ops.backends.memory import compiled_for, empty
 from gsp_unroll.ops.backends.threads import even_ranges, run_chunks
@@ -23,7 +24,8 @@ class NumbaGridSolvers:
     Threads work on different systems (a head of an image), each with its own scratch memory of
     about ``4 K + 4 C`` numbers a pixel for GLR and ``(4 + 3 C) K + 5 C`` for GTV; going back, a
     system keeps all its directions (``layers * steps * C``) and edge variables
-    (``3 (layers + 2) C K``) at once.
+    (``3 (layers + 2) C K``) at once. A joint system is a whole image: ``heads * K + 4 C``, and
+    ``2 heads * K`` and all directions going back.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -57,6 +59,43 @@ class NumbaGridSolvers:
         threshold: Tensor, ratio: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         return self._backward(loops.gtv_backward, g, w, x, free, alpha, beta, threshold, ratio)
+
+    def joint_glr_forward(
+        self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor,
+        mix: Tensor,
+    ) -> Tensor:  # fmt: skip
+        out = empty(*x.shape, like=x)
+        arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
+        run_chunks(
+            lambda first, last: joint_loops.joint_glr_forward(
+                *self.shape, *arrays, out.numpy(), first, last
+            ),
+            even_ranges(x.shape[0], 1, for_each_thread=2),
+        )
+        return out
+
+    def joint_glr_backward(
+        self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
+        kappa: Tensor, mix: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
+        gw, gx = empty(*w.shape, like=x), empty(*x.shape, like=x)
+        # Of each image, so that their sum does not depend on who computes which.
+        scalars = [torch.zeros(x.shape[0], *v.shape, dtype=x.dtype) for v in (alpha, beta, kappa)]
+        gmix = torch.zeros(x.shape[0], *mix.shape, dtype=x.dtype)
+        gradients = (
+            _array(gw).reshape(arrays[0].shape), *map(_array, (gx, *scalars, gmix)),
+        )  # fmt: skip
+        run_chunks(
+            lambda first, last: joint_loops.joint_glr_backward(
+                *self.shape, *arrays, _array(g), *gradients, first, last
+            ),
+            even_ranges(x.shape[0], 1, for_each_thread=2),
+        )
+        return gw, gx, *(v.sum(0) for v in scalars), gmix.sum(0)
+
+    def _joint(self, w: Tensor, *values: Tensor) -> tuple[np.ndarray, ...]:
+        return _array(w).reshape(*w.shape[:2], len(self.offsets), -1), *map(_array, values)
 
     def _forward(
         self, loop: Callable[..., None], w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,

@@ -1,95 +1,137 @@
 """Compiled unrolled solvers on a grid: one call runs all layers of one head of one image in cache.
 
-The image is one long row here, with zeros around it: the neighbour at ``(dr, dc)`` of pixel ``i``
-is ``i + dr width + dc``, and weights are zero where that is not a neighbour. Each system (a head of
-an image) has its own scratch memory and is computed by one thread from beginning to end.
-
-Names: ``w [K, pad + N]`` weights, ``x, p [C, pad + N + pad]`` signals with borders, ``r, f [C, N]``
-signals without (``f`` is 1 on free and 0 on observed pixels), ``e [K, pad + N]`` flow on edges.
-
-A developer who edits `numba_rows` also touches this file: Numba's cache on disk looks at the file
-of the compiled function only.
+Layout and names as in `numba_cg_loops`; ``e [K, pad + N]`` is a flow on edges. Each system (a head
+of an image) has its own scratch memory and is computed by one thread from beginning to end.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from gsp_unroll.ops.backends.base import SMALLEST_WEIGHT
-from gsp_unroll.ops.backends.numba_rows import (
-    FAST,
-    add,
-    add_scaled,
-    copy,
-    dot,
-    fill,
-    inner,
-    inner_sum,
-    subtract,
+from gsp_unroll.ops.backends.numba_cg_loops import (
+    CHUNK,
+    add_inner,
+    border,
+    cg,
+    cg_gradient,
+    first_direction,
+    jit,
+    laplacian,
+    load_weights,
+    store_weight_gradient,
 )
+from gsp_unroll.ops.backends.numba_rows import add, copy, fill, inner, inner_sum, subtract
 
-_jit = njit(nogil=True, cache=True, fastmath=FAST)
-
-# Pixels at a time: their rows of x, w and the result fit in the first-level cache.
-_CHUNK = 1024
-
-
-# --- building blocks ------------------------------------------------------------------------------
+# --- graph Laplacian regulariser ------------------------------------------------------------------
 
 
 @inner
-def _pad(shifts):
-    return shifts[-1]
+def _glr_start(shifts, pad, w, x, r, p, f, work):
+    """``r = p = -f L x``."""
+    n = r.shape[1]
+    for first in range(0, n, CHUNK):
+        last = min(first + CHUNK, n)
+        for c in range(r.shape[0]):
+            laplacian(shifts, pad, w, x, c, first, last, work)
+            first_direction(
+                r[c, first:last], p[c, pad + first : pad + last], f[c, first:last],
+                work[: last - first],
+            )  # fmt: skip
 
 
-@inner
-def _load_weights(offsets, weights, height, width, pad, floor, w):
-    """Copy ``weights [K, N]`` behind the border; zero where there is no edge, else >= floor."""
-    for k in range(offsets.shape[0]):
-        dr, dc = offsets[k, 0], offsets[k, 1]
-        fill(w[k], 0)
-        for r in range(height - dr):
-            first = r * width
-            for j in range(max(0, -dc), min(width, width - dc)):
-                w[k, pad + first + j] = max(weights[k, first + j], floor)
+@jit
+def glr_forward(
+    offsets, shifts, height, width, groups, w, x, free, alpha, beta, kappa, out, first, last
+):
+    """``out [S, C, N]`` from ``w [S, K, N]``, ``x, free [B, C, N]``, ``alpha [heads, ...]``.
 
-
-@inner
-def _laplacian(shifts, pad, w, x, c, first, last, out):
-    """``out = (L x)_c`` for the pixels ``first <= i < last``."""
-    y = out[: last - first]
-    fill(y, 0)
-    # The half window has an even number of offsets, whatever its size.
-    for k in range(0, shifts.shape[0], 2):
-        _add_four_flows(y, w, x, k, c, pad + first, shifts[k], shifts[k + 1])
-
-
-@inner
-def _add_four_flows(y, w, x, k, c, start, shift, other):
-    """Flow from the neighbours at both ends of offsets ``k`` and ``k + 1``.
-
-    Unsigned indices: a signed one may be negative, count from the end, and prevent SIMD.
+    A unit of work is a system and one of ``groups`` parts of its channels.
     """
-    row, next_row, channel = np.uint64(k), np.uint64(k + 1), np.uint64(c)
-    here, a, b = np.uint64(start), np.uint64(start + shift), np.uint64(start - shift)
-    d, e = np.uint64(start + other), np.uint64(start - other)
-    for j in range(np.uint64(y.shape[0])):
-        v = x[channel, here + j]
-        y[j] += (
-            w[row, here + j] * (v - x[channel, a + j])
-            + w[row, b + j] * (v - x[channel, b + j])
-            + w[next_row, here + j] * (v - x[channel, d + j])
-            + w[next_row, e + j] * (v - x[channel, e + j])
-        )
+    n, pad = height * width, border(shifts)
+    heads, layers = alpha.shape[0], alpha.shape[1]
+    channels = x.shape[1] // groups
+    zero = x.dtype.type(0)
+    ww = np.empty((offsets.shape[0], pad + n), x.dtype)
+    xx = np.zeros((channels, n + 2 * pad), x.dtype)
+    directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
+    r = np.empty((channels, n), x.dtype)
+    work = np.empty(CHUNK, x.dtype)
+    for unit in range(first, last):
+        s, c0 = unit // groups, unit % groups * channels
+        b, h = s // heads, s % heads
+        load_weights(offsets, w[s], height, width, pad, zero, ww)
+        f = free[b, c0 : c0 + channels]
+        for c in range(channels):
+            copy(xx[c, pad : pad + n], x[b, c0 + c])
+        for l in range(layers):
+            _glr_start(shifts, pad, ww, xx, r, directions[0], f, work)
+            cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], kappa[l], work)
+        for c in range(channels):
+            copy(out[s, c0 + c], xx[c, pad : pad + n])
+
+
+@jit
+def glr_backward(
+    offsets, shifts, height, width, w, x, free, alpha, beta, kappa, g,
+    gw, gx, galpha, gbeta, gkappa, first, last,
+):  # fmt: skip
+    """Gradients of `glr_forward` for ``g [S, C, N]``, which it runs again.
+
+    ``gw [S, K, N]``, ``gx [S, C, N]``, ``galpha, gbeta [S, layers, steps]`` (zero at first),
+    ``gkappa [S, layers]``.
+    """
+    n, pad = height * width, border(shifts)
+    heads, layers, steps = alpha.shape
+    channels = x.shape[1]
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    ww = np.empty((offsets.shape[0], pad + n), x.dtype)
+    xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
+    directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
+    q = np.zeros((channels, n + 2 * pad), x.dtype)
+    r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
+    gww = np.empty((offsets.shape[0], n + pad), x.dtype)
+    work = np.empty(CHUNK, x.dtype)
+    for s in range(first, last):
+        b, h = s // heads, s % heads
+        load_weights(offsets, w[s], height, width, pad, zero, ww)
+        for c in range(channels):
+            copy(xs[0, c, pad : pad + n], x[b, c])
+            copy(gx[s, c], g[s, c])
+        for l in range(layers):
+            for c in range(channels):
+                copy(xs[l + 1, c], xs[l, c])
+            _glr_start(shifts, pad, ww, xs[l], r, directions[l, 0], free[b], work)
+            cg(
+                shifts, pad, ww, xs[l + 1], r, directions[l], free[b],
+                alpha[h, l], beta[h, l], kappa[l], work,
+            )  # fmt: skip
+        for k in range(offsets.shape[0]):
+            fill(gww[k], 0)
+        for l in range(layers - 1, -1, -1):
+            gkappa[s, l] = cg_gradient(
+                shifts, pad, ww, directions[l], free[b], alpha[h, l], beta[h, l], kappa[l],
+                gx[s], r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
+            )  # fmt: skip
+            # The first residual is -f L x.
+            for start in range(0, n, CHUNK):
+                stop = min(start + CHUNK, n)
+                for c in range(channels):
+                    laplacian(shifts, pad, ww, q, c, start, stop, work)
+                    subtract(gx[s, c, start:stop], gx[s, c, start:stop], work[: stop - start])
+                    add_inner(shifts, pad, -one, q, xs[l], c, start, stop, gww)
+        store_weight_gradient(offsets, height, width, gww, gw[s])
+
+
+# --- graph total variation ------------------------------------------------------------------------
 
 
 @inner
 def _divergence(shifts, pad, e, y):
     """``y_i = sum_k e_k(i) - e_k(i - shift)``."""
     n = y.shape[0]
-    for first in range(0, n, _CHUNK):
-        last = min(first + _CHUNK, n)
+    for first in range(0, n, CHUNK):
+        last = min(first + CHUNK, n)
         fill(y[first:last], 0)
         for k in range(shifts.shape[0]):
             a, b = pad + first, pad + last
@@ -100,239 +142,6 @@ def _divergence(shifts, pad, e, y):
 def _add_difference(y, a, b):
     for j in range(y.shape[0]):
         y[j] += a[j] - b[j]
-
-
-@inner
-def _first_direction(r, p, f, a):
-    """``r = p = -f a``."""
-    for j in range(r.shape[0]):
-        r[j] = -f[j] * a[j]
-        p[j] = r[j]
-
-
-@inner
-def _cg_update(x, r, p, following, f, a, alpha, beta, kappa):
-    """``x += alpha p``, ``r -= alpha f (a + kappa p)``, ``following = r + beta p``."""
-    for j in range(r.shape[0]):
-        x[j] += alpha * p[j]
-        r[j] -= alpha * f[j] * (a[j] + kappa * p[j])
-        following[j] = r[j] + beta * p[j]
-
-
-@inner
-def _cg_step(shifts, pad, w, x, r, p, following, f, alpha, beta, kappa, work):
-    n = r.shape[1]
-    for first in range(0, n, _CHUNK):
-        last = min(first + _CHUNK, n)
-        a, b = pad + first, pad + last
-        for c in range(r.shape[0]):
-            _laplacian(shifts, pad, w, p, c, first, last, work)
-            _cg_update(
-                x[c, a:b], r[c, first:last], p[c, a:b], following[c, a:b], f[c, first:last],
-                work[: last - first], alpha, beta, kappa,
-            )  # fmt: skip
-
-
-@inner
-def _cg(shifts, pad, w, x, r, directions, f, alpha, beta, kappa, work):
-    """All CG steps from ``r`` and ``directions[0] = r``.
-
-    With as many ``directions`` as steps each is kept; with two they take turns.
-    """
-    n, kept = r.shape[1], directions.shape[0]
-    for k in range(alpha.shape[0] - 1):
-        p, following = directions[k % kept], directions[(k + 1) % kept]
-        _cg_step(shifts, pad, w, x, r, p, following, f, alpha[k], beta[k], kappa, work)
-    k = alpha.shape[0] - 1
-    for c in range(r.shape[0]):
-        add_scaled(x[c, pad : pad + n], alpha[k], directions[k % kept][c, pad : pad + n])
-
-
-@inner
-def _residual_gradient(gr, gp, q, f):
-    """``gr += gp``, ``q = f gr``."""
-    for j in range(gr.shape[0]):
-        gr[j] += gp[j]
-        q[j] = f[j] * gr[j]
-
-
-@inner
-def _direction_gradient(gp, gx, a, q, alpha, beta, kappa):
-    """``a += kappa q``, ``gp = beta gp + alpha (gx - a)``."""
-    for j in range(gp.shape[0]):
-        a[j] += kappa * q[j]
-        gp[j] = beta * gp[j] + alpha * (gx[j] - a[j])
-
-
-@inner
-def _add_inner(shifts, pad, scale, q, p, c, first, last, gw):
-    """``gw_k += scale (q_u - q_v) (p_u - p_v)`` for channel ``c``."""
-    for k in range(0, shifts.shape[0], 2):
-        _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shifts[k], shifts[k + 1])
-
-
-@inner
-def _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shift, other):
-    """Offsets ``k`` and ``k + 1`` of `_add_inner`; unsigned indices as in `_add_four_flows`."""
-    row, next_row, channel = np.uint64(k), np.uint64(k + 1), np.uint64(c)
-    out, here = np.uint64(first), np.uint64(pad + first)
-    a, b = np.uint64(pad + first + shift), np.uint64(pad + first + other)
-    for j in range(np.uint64(last - first)):
-        v, h = q[channel, here + j], scale * p[channel, here + j]
-        gw[row, out + j] += (v - q[channel, a + j]) * (h - scale * p[channel, a + j])
-        gw[next_row, out + j] += (v - q[channel, b + j]) * (h - scale * p[channel, b + j])
-
-
-@inner
-def _cg_gradient(
-    shifts, pad, w, directions, f, alpha, beta, kappa, gx, gr, gp, q, gw, galpha, gbeta, work
-):
-    """Back through `_cg`: from ``gx`` to ``q = f * (gradient of the first residual)``.
-
-    Returns the gradient of ``kappa``. The gradient of the start is ``gx`` itself.
-    """
-    channels, n = gr.shape
-    steps = alpha.shape[0]
-    gkappa = alpha[0] * 0
-    for c in range(channels):
-        fill(gr[c], 0)
-        galpha[steps - 1] += dot(gx[c], directions[steps - 1][c, pad : pad + n])
-        for j in range(n):
-            gp[c, j] = alpha[steps - 1] * gx[c, j]
-    for k in range(steps - 2, -1, -1):
-        p = directions[k]
-        for c in range(channels):
-            gbeta[k] += dot(gp[c], p[c, pad : pad + n])
-            _residual_gradient(gr[c], gp[c], q[c, pad : pad + n], f[c])
-        for first in range(0, n, _CHUNK):
-            last = min(first + _CHUNK, n)
-            a, b = pad + first, pad + last
-            for c in range(channels):
-                _laplacian(shifts, pad, w, q, c, first, last, work)
-                _add_inner(shifts, pad, -alpha[k], q, p, c, first, last, gw)
-                aq, pp = work[: last - first], p[c, a:b]
-                gkappa -= alpha[k] * dot(q[c, a:b], pp)
-                _direction_gradient(
-                    gp[c, first:last], gx[c, first:last], aq, q[c, a:b], alpha[k], beta[k], kappa
-                )
-                galpha[k] += dot(gx[c, first:last], pp) - dot(aq, pp)
-    for c in range(channels):
-        _residual_gradient(gr[c], gp[c], q[c, pad : pad + n], f[c])
-    return gkappa
-
-
-@inner
-def _store_weight_gradient(offsets, height, width, gw, out):
-    """Copy the places that hold an edge, zero elsewhere."""
-    for k in range(offsets.shape[0]):
-        dr, dc = offsets[k, 0], offsets[k, 1]
-        fill(out[k], 0)
-        for r in range(height - dr):
-            for j in range(max(0, -dc), min(width, width - dc)):
-                out[k, r * width + j] = gw[k, r * width + j]
-
-
-# --- graph Laplacian regulariser ------------------------------------------------------------------
-
-
-@inner
-def _glr_start(shifts, pad, w, x, r, p, f, work):
-    """``r = p = -f L x``."""
-    n = r.shape[1]
-    for first in range(0, n, _CHUNK):
-        last = min(first + _CHUNK, n)
-        for c in range(r.shape[0]):
-            _laplacian(shifts, pad, w, x, c, first, last, work)
-            _first_direction(
-                r[c, first:last], p[c, pad + first : pad + last], f[c, first:last],
-                work[: last - first],
-            )  # fmt: skip
-
-
-@_jit
-def glr_forward(
-    offsets, shifts, height, width, groups, w, x, free, alpha, beta, kappa, out, first, last
-):
-    """``out [S, C, N]`` from ``w [S, K, N]``, ``x, free [B, C, N]``, ``alpha [heads, ...]``.
-
-    A unit of work is a system and one of ``groups`` parts of its channels.
-    """
-    n, pad = height * width, _pad(shifts)
-    heads, layers = alpha.shape[0], alpha.shape[1]
-    channels = x.shape[1] // groups
-    zero = x.dtype.type(0)
-    ww = np.empty((offsets.shape[0], pad + n), x.dtype)
-    xx = np.zeros((channels, n + 2 * pad), x.dtype)
-    directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
-    r = np.empty((channels, n), x.dtype)
-    work = np.empty(_CHUNK, x.dtype)
-    for unit in range(first, last):
-        s, c0 = unit // groups, unit % groups * channels
-        b, h = s // heads, s % heads
-        _load_weights(offsets, w[s], height, width, pad, zero, ww)
-        f = free[b, c0 : c0 + channels]
-        for c in range(channels):
-            copy(xx[c, pad : pad + n], x[b, c0 + c])
-        for l in range(layers):
-            _glr_start(shifts, pad, ww, xx, r, directions[0], f, work)
-            _cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], kappa[l], work)
-        for c in range(channels):
-            copy(out[s, c0 + c], xx[c, pad : pad + n])
-
-
-@_jit
-def glr_backward(
-    offsets, shifts, height, width, w, x, free, alpha, beta, kappa, g,
-    gw, gx, galpha, gbeta, gkappa, first, last,
-):  # fmt: skip
-    """Gradients of `glr_forward` for ``g [S, C, N]``, which it runs again.
-
-    ``gw [S, K, N]``, ``gx [S, C, N]``, ``galpha, gbeta [S, layers, steps]`` (zero at first),
-    ``gkappa [S, layers]``.
-    """
-    n, pad = height * width, _pad(shifts)
-    heads, layers, steps = alpha.shape
-    channels = x.shape[1]
-    one, zero = x.dtype.type(1), x.dtype.type(0)
-    ww = np.empty((offsets.shape[0], pad + n), x.dtype)
-    xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
-    directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
-    q = np.zeros((channels, n + 2 * pad), x.dtype)
-    r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
-    gww = np.empty((offsets.shape[0], n + pad), x.dtype)
-    work = np.empty(_CHUNK, x.dtype)
-    for s in range(first, last):
-        b, h = s // heads, s % heads
-        _load_weights(offsets, w[s], height, width, pad, zero, ww)
-        for c in range(channels):
-            copy(xs[0, c, pad : pad + n], x[b, c])
-            copy(gx[s, c], g[s, c])
-        for l in range(layers):
-            for c in range(channels):
-                copy(xs[l + 1, c], xs[l, c])
-            _glr_start(shifts, pad, ww, xs[l], r, directions[l, 0], free[b], work)
-            _cg(
-                shifts, pad, ww, xs[l + 1], r, directions[l], free[b],
-                alpha[h, l], beta[h, l], kappa[l], work,
-            )  # fmt: skip
-        for k in range(offsets.shape[0]):
-            fill(gww[k], 0)
-        for l in range(layers - 1, -1, -1):
-            gkappa[s, l] = _cg_gradient(
-                shifts, pad, ww, directions[l], free[b], alpha[h, l], beta[h, l], kappa[l],
-                gx[s], r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
-            )  # fmt: skip
-            # The first residual is -f L x.
-            for start in range(0, n, _CHUNK):
-                stop = min(start + _CHUNK, n)
-                for c in range(channels):
-                    _laplacian(shifts, pad, ww, q, c, start, stop, work)
-                    subtract(gx[s, c, start:stop], gx[s, c, start:stop], work[: stop - start])
-                    _add_inner(shifts, pad, -one, q, xs[l], c, start, stop, gww)
-        _store_weight_gradient(offsets, height, width, gww, gw[s])
-
-
-# --- graph total variation ------------------------------------------------------------------------
 
 
 @inner
@@ -404,13 +213,13 @@ def _load_roots(w, root):
             root[k, j] = np.sqrt(w[k, j])
 
 
-@_jit
+@jit
 def gtv_forward(
     offsets, shifts, height, width, groups, w, x, free, alpha, beta, threshold, ratio, out,
     first, last,
 ):  # fmt: skip
     """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations."""
-    n, pad, size = height * width, _pad(shifts), offsets.shape[0]
+    n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers = alpha.shape[0], alpha.shape[1]
     channels = x.shape[1] // groups
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
@@ -420,11 +229,11 @@ def gtv_forward(
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
     state = np.empty((3, channels, size, n), x.dtype)
-    work = np.empty(_CHUNK, x.dtype)
+    work = np.empty(CHUNK, x.dtype)
     for unit in range(first, last):
         s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
-        _load_weights(offsets, w[s], height, width, pad, floor, ww)
+        load_weights(offsets, w[s], height, width, pad, floor, ww)
         _load_roots(ww, root)
         f = free[b, c0 : c0 + channels]
         for c in range(channels):
@@ -437,7 +246,7 @@ def gtv_forward(
                 r, directions[0], f, e,
             )  # fmt: skip
             total = -threshold[l]
-            _cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], zero, work)
+            cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], zero, work)
         for c in range(channels):
             copy(out[s, c0 + c], xx[c, pad : pad + n])
 
@@ -505,13 +314,13 @@ def _add_root_gradient(w, weights, root, groot, floor, gw):
         gw[j] = half * groot[j] / root[j] + gw[j] if root[j] > 0 and weights[j] >= floor else zero
 
 
-@_jit
+@jit
 def gtv_backward(
     offsets, shifts, height, width, w, x, free, alpha, beta, threshold, ratio, g,
     gw, gx, galpha, gbeta, gthreshold, gratio, first, last,
 ):  # fmt: skip
     """Gradients of `gtv_forward`, as `glr_backward`."""
-    n, pad, size = height * width, _pad(shifts), offsets.shape[0]
+    n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
     channels = x.shape[1]
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
@@ -524,13 +333,13 @@ def gtv_backward(
     q = np.zeros((channels, n + 2 * pad), x.dtype)
     r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
     gww, groot = np.empty((size, n), x.dtype), np.empty((size, n), x.dtype)
-    work = np.empty(_CHUNK, x.dtype)
+    work = np.empty(CHUNK, x.dtype)
     totals = np.zeros(layers + 1, x.dtype)
     for l in range(layers):
         totals[l + 1] = -threshold[l]
     for s in range(first, last):
         b, h = s // heads, s % heads
-        _load_weights(offsets, w[s], height, width, pad, floor, ww)
+        load_weights(offsets, w[s], height, width, pad, floor, ww)
         _load_roots(ww, root)
         for c in range(channels):
             copy(xs[0, c, pad : pad + n], x[b, c])
@@ -546,7 +355,7 @@ def gtv_backward(
                 shifts, pad, root, xs[l], states[l + 1], ratio[l], ratio[l] * totals[l],
                 threshold[l], r, directions[l, 0], free[b], e,
             )  # fmt: skip
-            _cg(
+            cg(
                 shifts, pad, ww, xs[l + 1], r, directions[l], free[b],
                 alpha[h, l], beta[h, l], zero, work,
             )  # fmt: skip
@@ -558,7 +367,7 @@ def gtv_backward(
                     fill(gs[t, c, k], 0)
         gtotal = zero
         for l in range(layers - 1, -1, -1):
-            _cg_gradient(
+            cg_gradient(
                 shifts, pad, ww, directions[l], free[b], alpha[h, l], beta[h, l], zero,
                 gx[s], r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
             )  # fmt: skip
@@ -596,4 +405,4 @@ def gtv_backward(
             add(gx[s, c], r[c])
         for k in range(size):
             _add_root_gradient(ww[k], w[s, k], root[k, pad:], groot[k], floor, gww[k])
-        _store_weight_gradient(offsets, height, width, gww, gw[s])
+        store_weight_gradient(offsets, height, width, gww, gw[s])

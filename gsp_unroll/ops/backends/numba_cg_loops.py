@@ -1,0 +1,199 @@
+"""Compiled pieces of unrolled solvers on a grid: weights with borders, ``L x``, CG, gradients.
+
+The image is one long row here, with zeros around it: the neighbour at ``(dr, dc)`` of pixel ``i``
+is ``i + dr width + dc``, and weights are zero where that is not a neighbour.
+
+Names: ``w [K, pad + N]`` weights, ``x, p [C, pad + N + pad]`` signals with borders, ``r, f [C, N]``
+signals without (``f`` is 1 on free and 0 on observed pixels).
+
+A developer who edits this file or `numba_rows` also touches `numba_unrolled_loops` and
+`numba_joint_loops`: Numba's cache on disk looks at the file of the compiled function only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from gsp_unroll.ops.backends.numba_rows import FAST, add_scaled, dot, fill, inner
+
+jit = njit(nogil=True, cache=True, fastmath=FAST)
+
+# Pixels at a time: their rows of x, w and the result fit in the first-level cache.
+CHUNK = 1024
+
+
+@inner
+def border(shifts):
+    return shifts[-1]
+
+
+@inner
+def load_weights(offsets, weights, height, width, pad, floor, w):
+    """Copy ``weights [K, N]`` behind the border; zero where there is no edge, else >= floor."""
+    for k in range(offsets.shape[0]):
+        dr, dc = offsets[k, 0], offsets[k, 1]
+        fill(w[k], 0)
+        for r in range(height - dr):
+            first = r * width
+            for j in range(max(0, -dc), min(width, width - dc)):
+                w[k, pad + first + j] = max(weights[k, first + j], floor)
+
+
+@inner
+def laplacian(shifts, pad, w, x, c, first, last, out):
+    """``out = (L x)_c`` for the pixels ``first <= i < last``."""
+    y = out[: last - first]
+    fill(y, 0)
+    # The half window has an even number of offsets, whatever its size.
+    for k in range(0, shifts.shape[0], 2):
+        _add_four_flows(y, w, x, k, c, pad + first, shifts[k], shifts[k + 1])
+
+
+@inner
+def _add_four_flows(y, w, x, k, c, start, shift, other):
+    """Flow from the neighbours at both ends of offsets ``k`` and ``k + 1``.
+
+    Unsigned indices: a signed one may be negative, count from the end, and prevent SIMD.
+    """
+    row, next_row, channel = np.uint64(k), np.uint64(k + 1), np.uint64(c)
+    here, a, b = np.uint64(start), np.uint64(start + shift), np.uint64(start - shift)
+    d, e = np.uint64(start + other), np.uint64(start - other)
+    for j in range(np.uint64(y.shape[0])):
+        v = x[channel, here + j]
+        y[j] += (
+            w[row, here + j] * (v - x[channel, a + j])
+            + w[row, b + j] * (v - x[channel, b + j])
+            + w[next_row, here + j] * (v - x[channel, d + j])
+            + w[next_row, e + j] * (v - x[channel, e + j])
+        )
+
+
+@inner
+def first_direction(r, p, f, a):
+    """``r = p = -f a``."""
+    for j in range(r.shape[0]):
+        r[j] = -f[j] * a[j]
+        p[j] = r[j]
+
+
+@inner
+def cg_update(x, r, p, following, f, a, alpha, beta, kappa):
+    """``x += alpha p``, ``r -= alpha f (a + kappa p)``, ``following = r + beta p``."""
+    for j in range(r.shape[0]):
+        x[j] += alpha * p[j]
+        r[j] -= alpha * f[j] * (a[j] + kappa * p[j])
+        following[j] = r[j] + beta * p[j]
+
+
+@inner
+def _cg_step(shifts, pad, w, x, r, p, following, f, alpha, beta, kappa, work):
+    n = r.shape[1]
+    for first in range(0, n, CHUNK):
+        last = min(first + CHUNK, n)
+        a, b = pad + first, pad + last
+        for c in range(r.shape[0]):
+            laplacian(shifts, pad, w, p, c, first, last, work)
+            cg_update(
+                x[c, a:b], r[c, first:last], p[c, a:b], following[c, a:b], f[c, first:last],
+                work[: last - first], alpha, beta, kappa,
+            )  # fmt: skip
+
+
+@inner
+def cg(shifts, pad, w, x, r, directions, f, alpha, beta, kappa, work):
+    """All CG steps from ``r`` and ``directions[0] = r``.
+
+    With as many ``directions`` as steps each is kept; with two they take turns.
+    """
+    n, kept = r.shape[1], directions.shape[0]
+    for k in range(alpha.shape[0] - 1):
+        p, following = directions[k % kept], directions[(k + 1) % kept]
+        _cg_step(shifts, pad, w, x, r, p, following, f, alpha[k], beta[k], kappa, work)
+    k = alpha.shape[0] - 1
+    for c in range(r.shape[0]):
+        add_scaled(x[c, pad : pad + n], alpha[k], directions[k % kept][c, pad : pad + n])
+
+
+@inner
+def residual_gradient(gr, gp, q, f):
+    """``gr += gp``, ``q = f gr``."""
+    for j in range(gr.shape[0]):
+        gr[j] += gp[j]
+        q[j] = f[j] * gr[j]
+
+
+@inner
+def direction_gradient(gp, gx, a, q, alpha, beta, kappa):
+    """``a += kappa q``, ``gp = beta gp + alpha (gx - a)``."""
+    for j in range(gp.shape[0]):
+        a[j] += kappa * q[j]
+        gp[j] = beta * gp[j] + alpha * (gx[j] - a[j])
+
+
+@inner
+def add_inner(shifts, pad, scale, q, p, c, first, last, gw):
+    """``gw_k += scale (q_u - q_v) (p_u - p_v)`` for channel ``c``."""
+    for k in range(0, shifts.shape[0], 2):
+        _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shifts[k], shifts[k + 1])
+
+
+@inner
+def _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shift, other):
+    """Offsets ``k`` and ``k + 1`` of `add_inner`; unsigned indices as in `_add_four_flows`."""
+    row, next_row, channel = np.uint64(k), np.uint64(k + 1), np.uint64(c)
+    out, here = np.uint64(first), np.uint64(pad + first)
+    a, b = np.uint64(pad + first + shift), np.uint64(pad + first + other)
+    for j in range(np.uint64(last - first)):
+        v, h = q[channel, here + j], scale * p[channel, here + j]
+        gw[row, out + j] += (v - q[channel, a + j]) * (h - scale * p[channel, a + j])
+        gw[next_row, out + j] += (v - q[channel, b + j]) * (h - scale * p[channel, b + j])
+
+
+@inner
+def cg_gradient(
+    shifts, pad, w, directions, f, alpha, beta, kappa, gx, gr, gp, q, gw, galpha, gbeta, work
+):
+    """Back through `cg`: from ``gx`` to ``q = f * (gradient of the first residual)``.
+
+    Returns the gradient of ``kappa``. The gradient of the start is ``gx`` itself.
+    """
+    channels, n = gr.shape
+    steps = alpha.shape[0]
+    gkappa = alpha[0] * 0
+    for c in range(channels):
+        fill(gr[c], 0)
+        galpha[steps - 1] += dot(gx[c], directions[steps - 1][c, pad : pad + n])
+        for j in range(n):
+            gp[c, j] = alpha[steps - 1] * gx[c, j]
+    for k in range(steps - 2, -1, -1):
+        p = directions[k]
+        for c in range(channels):
+            gbeta[k] += dot(gp[c], p[c, pad : pad + n])
+            residual_gradient(gr[c], gp[c], q[c, pad : pad + n], f[c])
+        for first in range(0, n, CHUNK):
+            last = min(first + CHUNK, n)
+            a, b = pad + first, pad + last
+            for c in range(channels):
+                laplacian(shifts, pad, w, q, c, first, last, work)
+                add_inner(shifts, pad, -alpha[k], q, p, c, first, last, gw)
+                aq, pp = work[: last - first], p[c, a:b]
+                gkappa -= alpha[k] * dot(q[c, a:b], pp)
+                direction_gradient(
+                    gp[c, first:last], gx[c, first:last], aq, q[c, a:b], alpha[k], beta[k], kappa
+                )
+                galpha[k] += dot(gx[c, first:last], pp) - dot(aq, pp)
+    for c in range(channels):
+        residual_gradient(gr[c], gp[c], q[c, pad : pad + n], f[c])
+    return gkappa
+
+
+@inner
+def store_weight_gradient(offsets, height, width, gw, out):
+    """Copy the places that hold an edge, zero elsewhere."""
+    for k in range(offsets.shape[0]):
+        dr, dc = offsets[k, 0], offsets[k, 1]
+        fill(out[k], 0)
+        for r in range(height - dr):
+            for j in range(max(0, -dc), min(width, width - dc)):
+                out[k, r * width + j] = gw[k, r * width + j]
