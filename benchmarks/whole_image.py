@@ -11,13 +11,10 @@ which demosaicnet needs; random weights unless ``--weights`` names a file, times
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 import time
-import types
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,44 +46,19 @@ def photograph(folder: Path | None, size: tuple[int, int]) -> Tensor:
     return resize(image[None], size=size, mode="bilinear", antialias=True)[0].clamp(0, 1)
 
 
-def demosaicnet() -> Callable[[Tensor], Tensor] | None:
-    """The trained network of Gharbi et al. 2016 as packaged on PyPI; ``None`` if not installed."""
-    # It imports two packages that its network does not need; one is gone from setuptools.
-    for name in ("pkg_resources", "wget"):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            sys.modules[name] = types.ModuleType(name)
-    if not hasattr(sys.modules["pkg_resources"], "resource_filename"):
-        sys.modules["pkg_resources"].resource_filename = lambda package, path: str(
-            Path(sys.modules[package].__file__).parent / path
-        )
-    try:
-        package = importlib.import_module("demosaicnet")
-    except ImportError as error:
-        print(f"demosaicnet left out ({error}): pip install --no-deps demosaicnet==0.0.14 imageio")
-        return None
-    # Without padding it returns an image that is 40 pixels smaller.
-    model = package.BayerDemosaick(pad=True).eval()
-    return torch.inference_mode()(lambda y: model(y[None])[0])
-
-
 def compare_times(model: UnrolledNetwork, image: Tensor, quick: bool) -> list[dict[str, Any]]:
     """Seconds and PSNR of each method on one image, in turns."""
     mask = PATTERN.mask(*image.shape[1:])
     y = torch.where(mask, image, 0)
     task = Task("demosaic", PATTERN)
     methods = {"uGTV": lambda: restore(y, model, PATTERN, max_memory="8GB")}
-    for name in ("menon", "malvar"):
+    for name in ("menon", "malvar", "demosaicnet"):
         try:
             method = resolve_method(name, task)
         except MethodError as error:
             print(f"{name} left out: {error}")
             continue
         methods[name] = lambda method=method: method.restore(y, mask)
-    other = demosaicnet()
-    if other is not None:
-        methods["demosaicnet"] = lambda: other(y)
     rows = []
     times = measure_all(
         methods, warmup=1, repeats=3 if quick else 7, min_seconds=0, max_seconds=120

@@ -18,14 +18,13 @@ from pathlib import Path
 import torch
 
 from gsp_unroll.evaluation import (
-    Method,
     evaluate,
     format_report,
+    network_method,
     protocols_from_name,
     resolve_methods,
     write_report,
 )
-from gsp_unroll.inference import restore
 from gsp_unroll.models import load_pretrained
 from gsp_unroll.observe import observe
 from gsp_unroll.plotting import restoration_report
@@ -57,15 +56,11 @@ def main() -> None:
 
     model = load_pretrained(result.weights, device=device)
 
-    def network(y: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Large photographs are restored in tiles, as memory asks; the result is the same."""
-        return restore(y, model, mask)
-
-    parameters = sum(p.numel() for p in model.parameters())
-    methods = [
-        *classical,
-        Method(config.model.name, network, parameters),
-    ]
+    methods = [*classical]
+    if config.train.init is not None:
+        start = load_pretrained(config.train.init, device=device)
+        methods.append(network_method(f"{config.model.name}, before", start))
+    methods.append(network_method(config.model.name, model))
 
     report = evaluate(
         sources,
@@ -85,7 +80,7 @@ def main() -> None:
     truth = task.prepare(image)
     mask = task.mask(*truth.shape[-2:])
     y = observe(truth, mask, noise_sigma=config.task.noise_sigma)
-    restored = network(y.to(device), mask.to(device)).cpu()
+    restored = methods[-1].restore(y.to(device), mask.to(device)).cpu()
     picture = command.out / f"{Path(name).stem}.png"
     files.append(restoration_report(picture, truth, y, mask, restored, model.cpu()))
 

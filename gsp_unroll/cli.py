@@ -29,6 +29,8 @@ methods (comma-separated):
   bicubic            interpolation, aligned with the kept pixels
   bicubic_shifted    interpolation, half a pixel off, as in published tables
   iglr, igtv         graph Laplacian / graph total variation priors without learning
+  demosaicnet        demosaicking of Bayer mosaics (package demosaicnet)
+  NAME               a trained network that ships with this package: gsp_unroll/weights
   PATH.safetensors   a trained network
 """
 

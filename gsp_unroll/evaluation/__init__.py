@@ -19,6 +19,7 @@ from gsp_unroll.evaluation.methods import (
     METHODS,
     Method,
     module_method,
+    network_method,
     resolve_method,
     resolve_methods,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "format_report",
     "module_method",
     "mse",
+    "network_method",
     "protocols_from_name",
     "psnr",
     "resolve_method",

@@ -61,7 +61,7 @@ def default_stem(report: Report) -> str:
 
 def _image_lines(report: Report) -> tuple[list[str], list[list[object]]]:
     header = ["task", "image", "height", "width", "method", "protocol"]
-    header += ["mse", "psnr_db", "ssim", "seconds"]
+    header += ["mse", "psnr_db", "ssim", "seconds", "peak_bytes"]
     lines = [
         [
             report.task.name,
@@ -74,6 +74,7 @@ def _image_lines(report: Report) -> tuple[list[str], list[list[object]]]:
             f"{score.psnr:.6f}",
             f"{score.ssim:.6f}",
             f"{row.seconds:.6f}",
+            row.peak_bytes,
         ]
         for row in report.rows
         for name, score in row.scores.items()
@@ -83,7 +84,7 @@ def _image_lines(report: Report) -> tuple[list[str], list[list[object]]]:
 
 def _summary_lines(report: Report) -> tuple[list[str], list[list[object]]]:
     header = ["task", "method", "parameters", "protocol", "psnr_db", "ssim", "images"]
-    header += ["seconds_per_megapixel"]
+    header += ["seconds_per_megapixel", "megabytes_per_megapixel"]
     lines = [
         [
             report.task.name,
@@ -94,6 +95,7 @@ def _summary_lines(report: Report) -> tuple[list[str], list[list[object]]]:
             f"{s.ssim:.6f}",
             s.images,
             f"{s.seconds_per_megapixel:.6f}",
+            f"{s.megabytes_per_megapixel:.3f}",
         ]
         for s in report.summaries()
     ]
@@ -129,6 +131,7 @@ def _json(report: Report, command: str) -> bytes:
                 "image": row.image,
                 "method": row.method,
                 "seconds": row.seconds,
+                "peak_bytes": row.peak_bytes,
                 "scores": {name: vars(score) for name, score in row.scores.items()},
             }
             for row in report.rows

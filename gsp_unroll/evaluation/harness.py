@@ -15,6 +15,7 @@ from tqdm import tqdm
 from gsp_unroll import checks
 from gsp_unroll.data.images import builtin_images, find_images, read_image
 from gsp_unroll.evaluation.methods import Method
+from gsp_unroll.evaluation.peak import peak_memory
 from gsp_unroll.evaluation.protocols import ImageScore, Protocol
 from gsp_unroll.observe import Task, observe
 from gsp_unroll.observe.noise import check_sigma
@@ -34,13 +35,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Row:
-    """One image restored by one method: seconds of the restoration and a score per protocol."""
+    """One image restored by one method: seconds, bytes at the peak, and a score per protocol."""
 
     image: str
     height: int
     width: int
     method: str
     seconds: float
+    peak_bytes: int
     scores: Mapping[str, ImageScore]
 
 
@@ -54,7 +56,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Summary:
-    """One method over all images under one protocol."""
+    """One method over all images under one protocol; memory is that of the worst image."""
 
     method: str
     parameters: int
@@ -63,6 +65,7 @@ class Summary:
     ssim: float
     images: int
     seconds_per_megapixel: float
+    megabytes_per_megapixel: float
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Report:
         for method in self.methods:
             rows = [row for row in self.rows if row.method == method.name]
             pace = sum(row.seconds for row in rows) / self.megapixels
+            memory = max(row.peak_bytes / (row.height * row.width) for row in rows)
             for protocol in self.protocols:
                 psnr, ssim = protocol.average([row.scores[protocol.name] for row in rows])
                 result.append(
@@ -110,6 +114,7 @@ class Report:
                         ssim=ssim,
                         images=len(rows),
                         seconds_per_megapixel=pace,
+                        megabytes_per_megapixel=memory,
                     )
                 )
         return result
@@ -223,11 +228,13 @@ def _evaluate_one(
     rows = []
     for method in methods:
         try:
-            estimate, seconds = _timed(method, y, mask)
+            (estimate, seconds), peak = peak_memory(
+                lambda method=method: _timed(method, y, mask), y.device
+            )
             scores = {p.name: p.score(estimate, truth) for p in protocols}
         except ValueError as error:
             raise ValueError(f"{method.name}: {error}") from error
-        rows.append(Row(source.name, height, width, method.name, seconds, scores))
+        rows.append(Row(source.name, height, width, method.name, seconds, peak, scores))
     return rows
 
 

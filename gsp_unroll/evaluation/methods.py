@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from gsp_unroll.evaluation.classical import CLASSICAL, MethodError, classical_method
+from gsp_unroll.evaluation.demosaicnet import DemosaicNet
+from gsp_unroll.inference import restore
+from gsp_unroll.models import IGLR, IGTV, UnrolledNetwork, load_pretrained, shipped_weights
 from gsp_unroll.observe import Task
 
-MODEL_BASED = ("iglr", "igtv")
-METHODS = (*CLASSICAL, *MODEL_BASED)
+MODEL_BASED = {"iglr": IGLR, "igtv": IGTV}
+METHODS = (*CLASSICAL, *MODEL_BASED, "demosaicnet", *shipped_weights())
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ def resolve_method(name: str, task: Task, device: str | torch.device = "cpu") ->
     """Return the method called ``name``, ready to run on ``device``.
 
     Args:
-        name: One of ``METHODS``, or the path of a ``.safetensors`` checkpoint.
+        name: One of ``METHODS`` (those of shipped weights among them), or the path of a
+            ``.safetensors`` checkpoint.
         task: What is restored; a checkpoint must have been built for its number of channels.
         device: Where networks run.
 
@@ -47,9 +51,12 @@ def resolve_method(name: str, task: Task, device: str | torch.device = "cpu") ->
     if name in CLASSICAL:
         return Method(name, classical_method(name, task))
     if name in MODEL_BASED:
-        return _module_method(name, _model_based(name), device)
-    if name.endswith(".safetensors"):
-        return _checkpoint_method(Path(name), task, device)
+        return module_method(name, MODEL_BASED[name]().to(device).eval())
+    if name == "demosaicnet":
+        net = DemosaicNet(task).to(device).eval()
+        return Method(name, net, sum(p.numel() for p in net.parameters()))
+    if name.endswith(".safetensors") or name in shipped_weights():
+        return _checkpoint_method(name, task, device)
     near = difflib.get_close_matches(name.lower(), METHODS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise MethodError(
@@ -88,26 +95,22 @@ def module_method(name: str, module: nn.Module) -> Method:
     )
 
 
-def _module_method(name: str, module: nn.Module, device: str | torch.device) -> Method:
-    return module_method(name, module.to(device).eval())
+def network_method(name: str, network: UnrolledNetwork) -> Method:
+    """Wrap a trained network as a method; large images are restored in tiles, as memory asks."""
+    return Method(
+        name,
+        lambda y, mask: restore(y, network, mask),
+        sum(p.numel() for p in network.parameters()),
+    )
 
 
-def _model_based(name: str) -> nn.Module:
-    # Imported here: reading a table or scoring a classical method needs no model code.
-    from gsp_unroll import models
-
-    return {"iglr": models.IGLR, "igtv": models.IGTV}[name]()
-
-
-def _checkpoint_method(path: Path, task: Task, device: str | torch.device) -> Method:
-    if not path.is_file():
-        raise MethodError(f"checkpoint not found: {path}")
-    from gsp_unroll.models import load_pretrained
-
-    model = load_pretrained(path, device=device)
-    channels = model.config.in_channels
+def _checkpoint_method(name: str, task: Task, device: str | torch.device) -> Method:
+    if name.endswith(".safetensors") and not Path(name).is_file():
+        raise MethodError(f"checkpoint not found: {name}")
+    network = load_pretrained(name, device=device)
+    channels = network.config.in_channels
     if channels != task.channels:
         raise MethodError(
-            f"checkpoint {path} restores {channels} channel(s), but {task} needs {task.channels}"
+            f"checkpoint {name} restores {channels} channel(s), but {task} needs {task.channels}"
         )
-    return module_method(path.stem, model)
+    return network_method(Path(name).stem if name.endswith(".safetensors") else name, network)

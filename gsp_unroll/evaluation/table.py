@@ -40,11 +40,14 @@ def _table(report: Report) -> list[list[str]]:
     for protocol in report.protocols:
         header += [f"PSNR {protocol.name} [dB]", f"SSIM {protocol.name}"]
     lines = {m.name: [m.name, f"{m.parameters:,}"] for m in report.methods}
-    pace = {}
+    cost = {}
     for summary in report.summaries():
         lines[summary.method] += [f"{summary.psnr:.2f}", f"{summary.ssim:.4f}"]
-        pace[summary.method] = summary.seconds_per_megapixel
-    return [[*header, "s/megapixel"]] + [[*line, f"{pace[n]:.3g}"] for n, line in lines.items()]
+        cost[summary.method] = [
+            f"{summary.seconds_per_megapixel:.3g}", f"{summary.megabytes_per_megapixel:.0f}"
+        ]  # fmt: skip
+    header += ["s/megapixel", "MB/megapixel"]
+    return [header, *([*line, *cost[name]] for name, line in lines.items())]
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

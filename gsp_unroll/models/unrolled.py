@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +23,9 @@ from gsp_unroll.observe.fill import fill_in
 from gsp_unroll.observe.propagate import propagate_fill
 from gsp_unroll.topology import Grid, Topology
 from gsp_unroll.topology.from_data import from_planar, to_planar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,36 @@ class UnrolledNetwork(nn.Module, ABC):
                 nothing observed.
         """
         return self._run(y, mask, topology, attributes, None)
+
+    @classmethod
+    def from_pretrained(cls, weights: str | Path, device: torch.device | str = "cpu") -> Self:
+        """Load weights that ship with the package, or a file, in evaluation mode.
+
+        Args:
+            weights: A name of :func:`gsp_unroll.models.shipped_weights`, or the path of a
+                ``.safetensors`` file.
+            device: Where the network goes.
+
+        Raises:
+            ValueError: If the name is unknown, the file is missing, damaged or changed, or it
+                holds another class of network.
+        """
+        # Not at the top: that module builds networks, and they are subclasses of this class.
+        from gsp_unroll.models.pretrained import load_pretrained
+
+        model = load_pretrained(weights, device)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"weights {str(weights)!r} are of a {type(model).__name__}, not of a "
+                f"{cls.__name__}; use {type(model).__name__}.from_pretrained"
+            )
+        return model
+
+    def save_pretrained(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> Path:
+        """Write weights and configuration, see :func:`gsp_unroll.models.save_pretrained`."""
+        from gsp_unroll.models.pretrained import save_pretrained
+
+        return save_pretrained(self, path, metadata)
 
     @torch.no_grad()
     def explain(

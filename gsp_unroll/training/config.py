@@ -98,6 +98,8 @@ class TrainConfig:
 
     Args:
         steps: Optimiser steps of the whole run.
+        init: Weights to start from: a path, or a name of ``gsp_unroll.models.shipped_weights``;
+            null = at random. The optimiser starts anew.
         max_minutes: Time budget. The schedule then follows ``max(step/steps, elapsed/budget)``, so
             a budgeted run depends on the speed of the machine: it is not step-deterministic.
         batch: Patches per step over *all* processes; each takes an equal share.
@@ -123,6 +125,7 @@ class TrainConfig:
     """
 
     steps: int = 50_000
+    init: str | None = None
     max_minutes: float | None = None
     batch: int = 16
     lr: float = 1e-3

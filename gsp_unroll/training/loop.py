@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import random
@@ -30,6 +31,7 @@ from gsp_unroll.training.config import Config, save_config
 from gsp_unroll.training.ema import EMA
 from gsp_unroll.training.engine import leave_group, make_fabric
 from gsp_unroll.training.feed import batches, step_indices
+from gsp_unroll.training.init import start_from
 from gsp_unroll.training.log import CsvLog, Progress, TensorBoard, clock
 from gsp_unroll.training.schedule import learning_rate, progress
 from gsp_unroll.training.schema import to_mapping
@@ -185,6 +187,9 @@ class _Trainer:
     def _build(self) -> None:
         config = self.config
         self.network = build(config.model)
+        self._past: list[dict[str, Any]] = []
+        if config.train.init is not None:
+            self._past = start_from(self.network, config.train.init)
         self.averaged = build(config.model).to(self.fabric.device).eval()
         self.adam = torch.optim.Adam(self.network.parameters(), lr=config.train.lr)
         self.model, self.optimizer = self.fabric.setup(self.network, self.adam)
@@ -490,11 +495,29 @@ class _Trainer:
         metadata = {
             "task": str(config.task.build()),
             "step": str(now.step),
-            "training_images": config.data.folder or "photographs inside scikit-image",
+            "history": json.dumps([*self._past, self._part()]),
         }
         if now.validated_at == now.step and now.best_psnr is not None and name == BEST:
             metadata["validation"] = f"{now.best_psnr:.2f} dB ({config.train.protocol} protocol)"
         save_pretrained(self.averaged, self.folder / name, metadata)
+
+    def _part(self) -> dict[str, Any]:
+        """What this run added to what its first weights had behind them."""
+        config = self.config
+        device = self.fabric.device
+        return {
+            "images": config.data.folder or "photographs inside scikit-image",
+            "files": len(self.dataset.names),
+            "steps": self.now.step,
+            "minutes": round(self.now.elapsed / 60, 1),
+            "batch": config.train.batch,
+            "patch": config.data.patch,
+            "loss": config.train.loss,
+            "lr": config.train.lr,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
 
     def _interrupt(self, signum: int) -> None:
         self._save()

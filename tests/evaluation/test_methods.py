@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from gsp_unroll.evaluation import (
     resolve_method,
     resolve_methods,
 )
+from gsp_unroll.models import load_pretrained, shipped_weights
 from gsp_unroll.observe import BAYER_PHASES, CFA, Task, fill_in, observe
 
 
@@ -167,3 +169,38 @@ def test_classical_results_are_float64_and_leave_the_input_alone():
     for name in ("bilinear", "malvar", "menon"):
         assert classical_method(name, task)(y, mask).dtype == torch.float64
     assert np.array_equal(y.numpy(), before.numpy())
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("demosaicnet") is None, reason="demosaicnet is not installed"
+)
+@pytest.mark.parametrize("phase", BAYER_PHASES)
+@pytest.mark.parametrize(("height", "width"), [(24, 26), (23, 25)])
+def test_demosaicnet_knows_the_phase(phase, height, width):
+    task = Task.from_name("demosaic", cfa=phase)
+    truth = torch.tensor([0.8, 0.5, 0.2]).view(3, 1, 1).expand(3, height, width)
+    mask = task.mask(height, width)
+    method = resolve_method("demosaicnet", task)
+    with torch.inference_mode():
+        result = method.restore(observe(truth, mask), mask)
+    assert method.parameters == 560_886
+    torch.testing.assert_close(result, truth, rtol=0, atol=0.02)
+
+
+def test_demosaicnet_says_what_it_cannot_do(monkeypatch):
+    with pytest.raises(MethodError, match="'demosaicnet' knows Bayer mosaics only, not"):
+        resolve_method("demosaicnet", Task.from_name("demosaic", cfa="xtrans"))
+    monkeypatch.setitem(sys.modules, "demosaicnet", None)
+    with pytest.raises(MethodError, match=r"needs its package .*pip install"):
+        resolve_method("demosaicnet", Task("demosaic"))
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_shipped_weights_are_methods(name):
+    channels = load_pretrained(name).config.in_channels
+    task = Task("demosaic" if channels == 3 else "interpolate")
+    method = resolve_method(name, task)
+    y, mask = measured(task, 12, 13)
+    result = method.restore(y, mask)
+    assert method.name == name
+    assert torch.equal(result[mask], y[mask])

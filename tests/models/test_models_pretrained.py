@@ -14,7 +14,11 @@ from gsp_unroll.models import (
     CheckpointError,
     UGLRPlus,
     load_pretrained,
+    pretrained,
+    pretrained_metadata,
     save_pretrained,
+    shipped,
+    shipped_weights,
 )
 
 SMALL = {"blocks": 1, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4, "window": 3}
@@ -73,7 +77,9 @@ def test_wrong_suffix_is_named(tmp_path):
 
 
 def test_missing_file_and_folder(tmp_path):
-    for path in (tmp_path / "none.safetensors", tmp_path):
+    folder = tmp_path / "folder.safetensors"
+    folder.mkdir()
+    for path in (tmp_path / "none.safetensors", folder):
         with pytest.raises(CheckpointError, match=f"no weight file at {path}"):
             load_pretrained(path)
 
@@ -104,7 +110,9 @@ def rewrite(path, change_tensors=None, change_config=None, text=None):
         change_tensors(tensors)
     if change_config:
         change_config(config)
-    save_file(tensors, path, metadata={"gsp_unroll_config": text or json.dumps(config)})
+    metadata = {"gsp_unroll_config": text or json.dumps(config)}
+    metadata["gsp_unroll_sha256"] = pretrained._checksum(tensors, metadata)
+    save_file(tensors, path, metadata=metadata)
 
 
 @pytest.mark.parametrize(
@@ -128,3 +136,57 @@ def test_weights_and_configurations_that_do_not_fit_are_named(changes, message, 
     rewrite(path, **changes)
     with pytest.raises(CheckpointError, match=message.format(path)):
         load_pretrained(path)
+
+
+def test_methods_of_the_network_are_the_functions(tmp_path):
+    model = UGTV(1, **SMALL)
+    path = model.save_pretrained(tmp_path / "net.safetensors", {"note": "1"})
+    loaded = UGTV.from_pretrained(path)
+    assert isinstance(loaded, UGTV)
+    assert torch.equal(loaded.blocks[0].skip, model.blocks[0].skip)
+    assert pretrained_metadata(path) == {"note": "1"}
+    with pytest.raises(ValueError, match=r"are of a UGTV, not of a UGLR; use UGTV.from_pretrained"):
+        UGLR.from_pretrained(path)
+
+
+def test_a_changed_weight_is_refused(tmp_path):
+    path = save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors", {"note": "old"})
+    intact = path.read_bytes()
+    changed = bytearray(intact)
+    changed[-1] ^= 1  # one bit of the last number
+    for content in (bytes(changed), intact.replace(b'"old"', b'"new"')):
+        assert content != intact
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{path} is not what was saved: its checksum"):
+            load_pretrained(path)
+    path.write_bytes(intact)
+    load_pretrained(path)
+
+
+def test_a_file_without_a_checksum_is_refused(tmp_path):
+    path = save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors")
+    with safe_open(path, framework="pt") as file:
+        config = file.metadata()["gsp_unroll_config"]
+    save_file(load_file(path), path, metadata={"gsp_unroll_config": config})
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_pretrained(path)
+
+
+def test_an_unknown_name_is_named():
+    with pytest.raises(ValueError, match=r"weights must be one of .*, got 'ugtv-demosaick'"):
+        load_pretrained("ugtv-demosaick")
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_shipped_weights_load_and_say_where_they_come_from(name):
+    model = load_pretrained(name)
+    history = json.loads(pretrained_metadata(name)["history"])
+    assert sum(part["steps"] for part in history) > 0
+    card = (shipped.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    parameters = sum(p.numel() for p in model.parameters())
+    assert f"{parameters:,}" in card
+    assert parameters <= 323_435
+
+
+def test_shipped_weights_are_small():
+    assert sum(path.stat().st_size for path in shipped.FOLDER.iterdir()) < 12_000_000

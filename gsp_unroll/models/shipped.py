@@ -1,0 +1,34 @@
+"""Trained networks that come with the package, by name."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+# Beside the code, so that they install with it and load without a network connection.
+FOLDER = Path(__file__).resolve().parents[1] / "weights"
+
+
+def shipped_weights() -> list[str]:
+    """Names that ``from_pretrained`` knows; a model card ``NAME.md`` is beside each file."""
+    return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+
+
+def weight_path(name_or_path: str | Path) -> Path:
+    """The file of shipped weights, or the path itself if it ends in ``.safetensors``.
+
+    Raises:
+        ValueError: If it is neither a path of that kind nor a known name.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors":
+        return path
+    known = shipped_weights()
+    if str(name_or_path) not in known:
+        near = difflib.get_close_matches(str(name_or_path), known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"weights must be one of {', '.join(map(repr, known)) or 'none that ship'}, or the "
+            f"path of a .safetensors file, got {str(name_or_path)!r}{hint}"
+        )
+    return FOLDER / f"{name_or_path}.safetensors"

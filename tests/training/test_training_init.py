@@ -1,0 +1,52 @@
+import json
+
+import pytest
+import torch
+from training_helpers import tiny_config
+
+from gsp_unroll.models import build, pretrained_metadata, save_pretrained
+from gsp_unroll.training import train
+from gsp_unroll.training.init import start_from
+
+
+@pytest.fixture
+def weights(photos, tmp_path):
+    """A network that was trained for four steps."""
+    config = tiny_config(photos, train={"steps": 4, "ema": 0})
+    return config, train(config, tmp_path / "first").weights
+
+
+def test_a_run_starts_from_the_weights_and_goes_on_with_their_history(weights, photos, tmp_path):
+    config, path = weights
+    # A learning rate that changes nothing: the result is what the run started from.
+    options = {"steps": 3, "ema": 0, "lr": 1e-30, "init": str(path)}
+    second = train(tiny_config(photos, train=options), tmp_path / "second").weights
+    for old, new in zip(*(load(p, config).values() for p in (path, second)), strict=True):
+        assert torch.equal(old, new)
+    history = json.loads(pretrained_metadata(second)["history"])
+    assert [part["steps"] for part in history] == [4, 3]
+    assert history[0]["files"] == len(list(photos.iterdir())) - config.data.holdout
+    assert history[0]["images"] == config.data.folder
+
+
+def load(path, config):
+    network = build(config.model)
+    start_from(network, str(path))
+    return network.state_dict()
+
+
+def test_weights_of_another_network_are_refused(weights, tmp_path):
+    config, _ = weights
+    other = {**config.model.as_dict(), "heads": config.model.heads + 1, "checkpointing": True}
+    network = build(type(config.model)(**other))
+    path = save_pretrained(network, tmp_path / "other.safetensors")
+    message = f"heads: {config.model.heads + 1} there, {config.model.heads} here"
+    with pytest.raises(ValueError, match=message) as error:
+        start_from(build(config.model), str(path))
+    assert "checkpointing" not in str(error.value)
+
+
+def test_weights_that_are_not_there_are_named(photos, tmp_path):
+    config = tiny_config(photos, train={"init": "ugtv-demosaick"})
+    with pytest.raises(ValueError, match="weights must be one of"):
+        train(config, tmp_path / "run")
