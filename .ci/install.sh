@@ -46,5 +46,5 @@ if ! "$venv/bin/python" -c 'import importlib.util as u, sys; sys.exit(u.find_spe
 fi
 
 echo "installing gsp-unroll and what it needs"
-quiet_pip install -c constraints.txt -e ".[train,eval,plot,examples,amg,dev]"
+quiet_pip install -c constraints.txt -e ".[train,eval,plot,examples,raw,amg,dev]"
 "$venv/bin/python" -c 'import torch; print("installed: torch", torch.__version__)'

@@ -1,12 +1,15 @@
-"""Image in, image out: demosaick a photograph of any size with trained weights, or without any.
+"""Image in, image out: demosaick a photograph or a raw file of any size.
 
-    python examples/restore_image.py photo.png out.png --weights runs/demo/best.safetensors
+    python examples/restore_image.py photo.png out.png
+    python examples/restore_image.py camera.dng out.png
+    python examples/restore_image.py mosaic.png out.png --mosaic --cfa GRBG
+    python examples/restore_image.py photo.png out.png --weights runs/ugtv/best.safetensors
+    python examples/restore_image.py huge.png out.png --max-memory 1GB
     python examples/restore_image.py photo.png out.png --method igtv
-    python examples/restore_image.py raw.png out.png --mosaic --cfa GRBG --method iglr
-    python examples/restore_image.py huge.png out.png --weights best.safetensors --max-memory 1GB
 
-By default ``photo.png`` is a finished picture: its mosaic is simulated, restored and compared.
-With ``--mosaic`` it is a one-channel colour-filter-array image, and there is nothing to compare.
+By default ``photo.png`` is a finished picture: its mosaic is simulated, restored and compared. With
+``--mosaic`` it is a one-channel colour-filter-array image, and there is nothing to compare; so with
+raw files (DNG, NEF, CR2, ARW, ..., package rawpy), whose pattern, white balance and colours count.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ import sys
 
 import torch
 
+from gsp_unroll.data.camera import RAW_SUFFIXES, read_raw
 from gsp_unroll.data.images import read_image, write_image
 from gsp_unroll.evaluation import psnr
 from gsp_unroll.inference import restore
-from gsp_unroll.models import IGLR, IGTV, load_pretrained
+from gsp_unroll.models import IGLR, IGTV, load_pretrained, shipped_weights
 from gsp_unroll.observe import CFA, observe
 
 
@@ -43,18 +47,22 @@ def main() -> int:
 
 def run(args: argparse.Namespace) -> None:
     model = load_model(args)
-    cfa = CFA.from_name(args.cfa)
-    image = read_image(args.input, channels=None if args.mosaic else 3)
-    if args.mosaic and len(image) != 1:
-        raise ValueError(f"--mosaic needs an image of 1 channel, {args.input} has {len(image)}")
-    if args.mosaic:
-        y = image
+    photo = read_raw(args.input) if args.input.lower().endswith(RAW_SUFFIXES) else None
+    cfa = CFA.from_name(args.cfa) if photo is None else photo.cfa
+    truth = None
+    if photo is not None:
+        y = photo.mosaic
+    elif args.mosaic:
+        y = read_image(args.input, channels=None)
+        if len(y) != 1:
+            raise ValueError(f"--mosaic needs an image of 1 channel, {args.input} has {len(y)}")
     else:
+        truth = read_image(args.input)
         generator = torch.Generator().manual_seed(args.seed)
-        mask = cfa.mask(*image.shape[1:])
-        y = observe(image, mask, noise_sigma=args.noise, generator=generator)
+        mask = cfa.mask(*truth.shape[1:])
+        y = observe(truth, mask, noise_sigma=args.noise, generator=generator)
     # A network takes its tiles to its device one by one; other methods take the whole image.
-    device = "cpu" if args.weights else args.device
+    device = args.device if args.method else "cpu"
     result = restore(
         y.to(device),
         model,
@@ -63,15 +71,16 @@ def run(args: argparse.Namespace) -> None:
         tile=args.tile,
         progress=sys.stderr.isatty(),
     ).cpu()
-    write_image(args.output, result.clamp(0, 1), bits=args.bits)
-    height, width = image.shape[1:]
-    print(f"{args.output}: {width} x {height}, {args.cfa}, {args.weights or args.method}")
-    if not args.mosaic:
-        print(f"PSNR {float(psnr(result[None], image[None])):.2f} dB (all pixels, unclipped)")
+    picture = result.clamp(0, 1) if photo is None else photo.develop(result)
+    write_image(args.output, picture, bits=args.bits)
+    height, width = picture.shape[1:]
+    print(f"{args.output}: {width} x {height}, {cfa}, {args.method or args.weights}")
+    if truth is not None:
+        print(f"PSNR {float(psnr(result[None], truth[None])):.2f} dB (all pixels, unclipped)")
 
 
 def load_model(args: argparse.Namespace) -> torch.nn.Module:
-    if args.weights is None:
+    if args.method:
         return {"iglr": IGLR, "igtv": IGTV}[args.method]()
     model = load_pretrained(args.weights, args.device)
     if model.config.in_channels != 3:
@@ -83,11 +92,15 @@ def load_model(args: argparse.Namespace) -> torch.nn.Module:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Demosaick one image.")
-    parser.add_argument("input", help="image file (PNG, JPEG, WebP, TIFF; 8 or 16 bits)")
+    parser.add_argument("input", help="PNG, JPEG, WebP, TIFF of 8 or 16 bits, or a raw file")
     parser.add_argument("output", help="PNG file to write")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--weights", help="network from training (.safetensors)")
-    what.add_argument("--method", choices=("iglr", "igtv"), default="iglr", help="without weights")
+    what.add_argument(
+        "--weights",
+        default="uglr-plus-demosaic",
+        help=f"{', '.join(shipped_weights())} or a .safetensors file (%(default)s)",
+    )
+    what.add_argument("--method", choices=("iglr", "igtv"), help="without any weights")
     parser.add_argument("--cfa", default="RGGB", help="colour filter array from the top-left pixel")
     parser.add_argument("--mosaic", action="store_true", help="input is a raw mosaic, 1 channel")
     parser.add_argument("--noise", type=float, default=0.0, help="sigma added, images in [0, 1]")

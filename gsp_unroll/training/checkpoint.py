@@ -5,6 +5,7 @@ Weights for use are saved apart, by `gsp_unroll.models.save_pretrained`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import random
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gsp_unroll.training.config import differing_keys
+from gsp_unroll.training.config import config_from_mapping, differing_keys
+from gsp_unroll.training.schema import ConfigError, to_mapping
 
 FORMAT = 1
 
@@ -83,7 +85,12 @@ def load_state(path: str | Path) -> dict[str, Any]:
 
 
 def check_same_experiment(saved: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
-    """Raise `StateError` naming every key in which two configurations compute otherwise."""
+    """Raise `StateError` naming every key in which two configurations compute otherwise.
+
+    A key that did not exist when ``saved`` was written counts as its default.
+    """
+    with contextlib.suppress(ConfigError):
+        saved, wanted = (to_mapping(config_from_mapping(c)) for c in (saved, wanted))
     differing = {
         key: values
         for key, values in differing_keys(saved, wanted).items()

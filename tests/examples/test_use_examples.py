@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gsp_unroll.data.camera import RawPhoto
 from gsp_unroll.data.images import read_image, write_image
 from gsp_unroll.models import UGLR, save_pretrained
 from gsp_unroll.observe import CFA
@@ -32,7 +33,8 @@ def photo(tmp_path):
 
 def test_restore_image_without_weights_keeps_the_samples(monkeypatch, tmp_path, photo, capsys):
     out = tmp_path / "out.png"
-    assert run(monkeypatch, "restore_image.py", photo, out, "--cfa", "GBRG") == 0
+    arguments = [photo, out, "--cfa", "GBRG", "--method", "iglr"]
+    assert run(monkeypatch, "restore_image.py", *arguments) == 0
     mask = CFA("GBRG").mask(21, 34)
     assert torch.equal(read_image(out)[mask], read_image(photo)[mask])
     assert "PSNR" in capsys.readouterr().out
@@ -67,3 +69,28 @@ def test_graph_signal_beats_nearest_and_draws(monkeypatch, tmp_path, capsys):
     error = {row[0]: float(row[1]) for row in rows}
     assert error["glr"] < error["nearest"] < error["mean"]
     assert picture.stat().st_size > 10_000
+
+
+def test_restore_image_with_shipped_weights_keeps_the_samples(monkeypatch, tmp_path, photo, capsys):
+    out = tmp_path / "out.png"
+    assert run(monkeypatch, "restore_image.py", photo, out) == 0
+    mask = CFA("RGGB").mask(21, 34)
+    assert torch.equal(read_image(out)[mask], read_image(photo)[mask])
+    assert "uglr-plus-demosaic" in capsys.readouterr().out
+
+
+def test_restore_image_develops_a_raw_file(monkeypatch, tmp_path, photo, capsys):
+    """What rawpy reads is in tests/data/test_camera.py; here the rest of the way."""
+    picture = read_image(photo)
+    cfa = CFA("GRBG")
+    mosaic = (picture * cfa.mask(21, 34)).sum(0, keepdim=True)
+    raw = RawPhoto(mosaic, cfa, torch.eye(3), turns=1)
+    monkeypatch.setattr("gsp_unroll.data.camera.read_raw", lambda path: raw)
+    out = tmp_path / "out.png"
+    assert run(monkeypatch, "restore_image.py", "camera.DNG", out, "--bits", "16") == 0
+    developed = read_image(out)
+    assert developed.shape == (3, 34, 21)
+    samples = torch.rot90(cfa.mask(21, 34), 1, (1, 2))
+    expected = torch.rot90(picture, 1, (1, 2))
+    torch.testing.assert_close(developed[samples], expected[samples], rtol=0, atol=1e-4)
+    assert "PSNR" not in capsys.readouterr().out

@@ -103,6 +103,13 @@ def test_another_experiment_is_refused_by_key():
     same = {"train": {"lr": 0.1, "save_every": 9}, "data": {"patch": 32}, "demo": {}}
     check_same_experiment(saved, same, "state.pt")
     other = {"train": {"lr": 0.2, "save_every": 9}, "data": {"patch": 64}, "demo": {}}
-    message = r"state\.pt.*train\.lr: saved 0\.1, now 0\.2; data\.patch: saved 32, now 64"
+    message = r"state\.pt.*patch: saved 32, now 64.*train\.lr: saved 0\.1, now 0\.2"
     with pytest.raises(StateError, match=message):
         check_same_experiment(saved, other, "state.pt")
+
+
+def test_a_key_that_is_new_counts_as_its_default():
+    now = {"train": {"lr": 0.1, "init": None}}
+    check_same_experiment({"train": {"lr": 0.1}}, now, "state.pt")
+    with pytest.raises(StateError, match=r"train\.init: saved None, now 'a'"):
+        check_same_experiment({"train": {"lr": 0.1}}, {"train": {"lr": 0.1, "init": "a"}}, "s")

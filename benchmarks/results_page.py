@@ -1,0 +1,160 @@
+"""Write the tables of ``docs/results.md`` from ``docs/results/*.json``: nothing is typed by hand.
+
+``python benchmarks/results_page.py`` replaces what stands between ``<!-- table: NAME -->`` and
+``<!-- end -->``. What has not been evaluated says so instead of a number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from evaluate_all import OTHER_PATTERNS, RESULTS, SETS, SIGMAS
+from report import table
+
+from gsp_unroll.files import write_atomically
+
+PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+TITLES = {"mcm": "McM", "kodak": "Kodak"}
+LABELS = {
+    "bicubic": "bicubic, aligned",
+    "bicubic_shifted": "bicubic, half a pixel off",
+    "malvar": "Malvar 2004",
+    "menon": "Menon 2007",
+    "iglr": "iGLR",
+    "igtv": "iGTV",
+}
+# PSNR of McM and Kodak as printed in Do et al. (NeurIPS 2024).
+PUBLISHED = {
+    "demosaic": {"bilinear": (29.71, 28.22), "malvar": (32.79, 34.17), "menon": (32.68, 38.00)},
+    "interpolate": {"bicubic_shifted": (29.01, 26.75)},
+}
+# Networks of that paper: parameters, PSNR of McM and Kodak.
+PUBLISHED_NETWORKS = {
+    "demosaic": {
+        "RST-B": (931_763, 34.85, 38.75),
+        "RST-S": (3_162_211, 35.84, 39.81),
+        "uGLR": (323_410, 36.09, 37.88),
+        "uGTV": (323_435, 36.59, 39.11),
+    },
+    "interpolate": {"SwinIR-light": (None, 32.24, 28.62), "uGTV": (319_115, 33.36, 29.08)},
+}
+MISSING = "Not measured yet."
+
+
+def load(name: str) -> dict[str, Any] | None:
+    """One evaluation."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def by_method(result: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """``{method: {protocol: summary}}``."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for summary in result["summary"]:
+        found.setdefault(summary["method"], {})[summary["protocol"]] = summary
+    return found
+
+
+def source(result: dict[str, Any]) -> str:
+    """Where the numbers come from."""
+    machine = result["machine"]
+    torch = machine["packages"]["torch"]
+    return (
+        f"`{result['command']}`, {result['date'][:10]}, {machine['device']}, "
+        f"{machine['threads']} threads, Python {machine['python']}, torch {torch}."
+    )
+
+
+def main_table(task: str) -> str:
+    """All methods on both sets, in both protocols."""
+    parts = []
+    for position, images in enumerate(SETS):
+        result = load(f"{task}_{images}")
+        if result is None:
+            parts.append(f"{TITLES[images]}: {MISSING}")
+            continue
+        rows = []
+        for method, scores in by_method(result).items():
+            paper, usual = scores["paper"], scores["usual"]
+            published = PUBLISHED[task].get(method)
+            rows.append(
+                [
+                    LABELS.get(method, f"**{method}**" if paper["parameters"] else method),
+                    f"{paper['parameters']:,}" if paper["parameters"] else "–",
+                    f"{paper['psnr']:.2f}",
+                    f"{published[position]:.2f}" if published else "",
+                    f"{usual['psnr']:.2f}",
+                    f"{paper['ssim']:.4f}",
+                    f"{paper['seconds_per_megapixel']:.2f}",
+                    f"{paper['megabytes_per_megapixel']:.0f}",
+                ]
+            )
+        for network, (parameters, *psnr) in PUBLISHED_NETWORKS[task].items():
+            size = f"{parameters:,}" if parameters else ""
+            rows.append([f"{network}, as published", size, "", f"{psnr[position]:.2f}", *[""] * 4])
+        headers = [
+            f"{TITLES[images]}, {result['data']['images']} images", "parameters", "PSNR `paper`",
+            "published", "PSNR `usual`", "SSIM", "s/megapixel", "MB/megapixel",
+        ]  # fmt: skip
+        parts.append(f"{table(headers, rows)}\n\n{source(result)}")
+    return "\n\n".join(parts)
+
+
+def shift_table(columns: dict[str, str]) -> str:
+    """PSNR (paper) of each method, one column for each evaluation ``{name: header}``."""
+    parts = []
+    for images in SETS:
+        results = {name: load(f"{name}_{images}") for name in columns}
+        present = {name: result for name, result in results.items() if result is not None}
+        if not present:
+            parts.append(f"{TITLES[images]}: {MISSING}")
+            continue
+        found = {name: by_method(result) for name, result in present.items()}
+        methods = list(dict.fromkeys(method for scores in found.values() for method in scores))
+        rows = []
+        for method in methods:
+            cells = [
+                f"{found[name][method]['paper']['psnr']:.2f}"
+                if method in found.get(name, {})
+                else ""
+                for name in columns
+            ]
+            rows.append([LABELS.get(method, method), *cells])
+        headers = [f"{TITLES[images]}, PSNR `paper`", *columns.values()]
+        last = list(present.values())[-1]
+        parts.append(f"{table(headers, rows)}\n\nThe last column: {source(last)}")
+    return "\n\n".join(parts)
+
+
+def tables() -> dict[str, str]:
+    """All tables of the page."""
+    return {
+        "demosaic": main_table("demosaic"),
+        "interpolate": main_table("interpolate"),
+        "noise": shift_table(
+            {"demosaic": "no noise"} | {f"noise{s}": f"sigma {s}/255" for s in SIGMAS}
+        ),
+        "patterns": shift_table(
+            {"demosaic": "RGGB"}
+            | {f"cfa_{pattern}": pattern for pattern in OTHER_PATTERNS}
+            | {"inpaint": "random 25 %"}
+        ),
+    }
+
+
+def main() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for name, text in tables().items():
+        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not pattern.search(page):
+            raise ValueError(f"{PAGE} has no place for the table {name!r}")
+        page = pattern.sub(lambda m, text=text: f"{m[1]}\n{text}\n\n{m[2]}", page)
+    write_atomically(PAGE, page.encode())
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

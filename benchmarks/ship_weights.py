@@ -1,0 +1,111 @@
+"""Put the best weights of a run into the package under a name, with a model card beside them.
+
+    python benchmarks/ship_weights.py ugtv-demosaic --run runs/ugtv
+    python benchmarks/evaluate_all.py --data DIR
+    python benchmarks/ship_weights.py ugtv-demosaic
+
+Without ``--run`` only the card is written again, with the figures that docs/results has by then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from evaluate_all import SETS
+from report import table
+from results_page import LABELS, TITLES, by_method, load, source
+
+from gsp_unroll.files import write_atomically
+from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metadata
+from gsp_unroll.models.shipped import FOLDER
+
+DATA = Path(__file__).parents[1] / "docs" / "training_data.md"
+LIMITS = """\
+* Trained without noise: a noisy mosaic comes back with its noise, see docs/results.md for how much
+  is lost, and for colour filter arrays that were not trained on.
+* Values are sRGB as photographs are stored, in [0, 1]. Linear raw data should get that curve first.
+* Trained on {megapixels} of photographs: repetitive fine texture near the sampling limit (fences,
+  cloth) can still come out as false colour.
+"""
+
+
+def card(name: str, model: UnrolledNetwork, metadata: dict[str, str]) -> str:
+    """The model card as Markdown."""
+    config = model.config
+    kind = type(model).__name__
+    parameters = sum(p.numel() for p in model.parameters())
+    task = metadata["task"]
+    sections = [
+        f"# {name}",
+        f"{kind} with {parameters:,} parameters for {task}. MIT licence. Load it with\n\n"
+        f"```python\nfrom gsp_unroll.models import {kind}\n\n"
+        f'model = {kind}.from_pretrained("{name}")\n```',
+        "## Form\n\n" + table(["", ""], [[k, v] for k, v in config.as_dict().items()]),
+        "## Training\n\n" + training(metadata),
+        "## Data\n\n" + "\n".join(DATA.read_text(encoding="utf-8").splitlines()[2:]),
+        "## Results\n\n" + results(name, config.in_channels),
+        "## Limits\n\n" + LIMITS.format(megapixels="62 megapixels"),
+    ]
+    return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def training(metadata: dict[str, str]) -> str:
+    """What the weights have behind them, run by run."""
+    history = json.loads(metadata["history"])
+    hours = sum(part["minutes"] for part in history) / 60
+    keys = list(dict.fromkeys(key for part in history for key in part))
+    rows = [[key, *(part.get(key, "") for part in history)] for key in keys]
+    text = table(["", *(f"run {k + 1}" for k in range(len(history)))], rows)
+    chosen = metadata.get("validation")
+    return (
+        f"{hours:.1f} hours in all, with Adam; the weights are an exponential average.\n\n"
+        + text
+        + (f"\n\nChosen by validation: {chosen}." if chosen else "")
+        + f"\n\nThe last run, for `examples/train_*.py --config`:\n\n"
+        f"```yaml\n{metadata['config'].strip()}\n```"
+    )
+
+
+def results(name: str, channels: int) -> str:
+    """PSNR on the test sets, beside the others."""
+    task = "demosaic" if channels == 3 else "interpolate"
+    parts = []
+    for images in SETS:
+        result = load(f"{task}_{images}")
+        found = by_method(result) if result is not None else {}
+        if name not in found:
+            parts.append(f"{TITLES[images]}: not measured yet.")
+            continue
+        rows = [
+            [LABELS.get(m, m), f"{s['paper']['psnr']:.2f}", f"{s['usual']['psnr']:.2f}"]
+            for m, s in found.items()
+        ]
+        headers = [TITLES[images], "PSNR `paper`", "PSNR `usual`"]
+        parts.append(f"{table(headers, rows)}\n\n{source(result)}")
+    definition = (
+        "`paper`: PSNR of the mean squared error over all images, unclipped, no border cropped. "
+        "`usual`: mean of the PSNRs of the images."
+    )
+    return "\n\n".join([definition, *parts])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="e.g. ugtv-demosaic")
+    parser.add_argument("--run", type=Path, help="folder of a finished run")
+    options = parser.parse_args()
+    path = FOLDER / f"{options.name}.safetensors"
+    if options.run is not None:
+        best = options.run / "best.safetensors"
+        metadata = pretrained_metadata(best)
+        metadata["config"] = (options.run / "config.yaml").read_text(encoding="utf-8")
+        load_pretrained(best).save_pretrained(path, metadata)
+        print(f"wrote {path}")
+    text = card(options.name, load_pretrained(path), pretrained_metadata(path))
+    print(f"wrote {write_atomically(path.with_suffix('.md'), text.encode())}")
+
+
+if __name__ == "__main__":
+    main()
