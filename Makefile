@@ -1,7 +1,7 @@
 # The two commands of a fresh clone are `make demo` and `make test`; `make help` lists all of them.
 
 PYTHON ?= python3
-DEMO_MINUTES ?= 7
+DEMO_MINUTES ?= 4
 PYTEST_ARGS ?=
 # Asked only on Linux without an NVIDIA GPU, and only if pip's own indexes have no CPU build.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -17,7 +17,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12  the interpreter of the new .venv (3.10 or newer)"
-	@echo "  DEMO_MINUTES=7     time budget of the demo's training"
+	@echo "  DEMO_MINUTES=4     time budget of the demo's training"
 	@echo "  PYTEST_ARGS=...    further arguments of pytest"
 
 install: $(STAMP) ## Create .venv with everything that demo and test need
@@ -26,15 +26,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt .ci/install.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH_CPU_INDEX="$(TORCH_CPU_INDEX)" sh .ci/install.sh
 	@touch $@
 
-# Without a CUDA device the network is shrunk by the `demo:` section of the configuration.
-demo: $(STAMP) ## Train on real photographs within DEMO_MINUTES, evaluate, draw a picture
+demo: $(STAMP) ## Fine-tune the shipped network on real photographs, evaluate, draw a picture
 	@rm -rf runs/demo
-	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
-		echo "CUDA device found: training the full network of configs/ugtv.yaml"; flag=; \
-	else \
-		echo "no CUDA device: training the network shrunk by the demo section of configs/ugtv.yaml"; flag=--demo; \
-	fi; \
-	$(BIN)/python examples/train_demosaic.py --config configs/ugtv.yaml $$flag \
+	@$(BIN)/python examples/train_demosaic.py --config configs/finetune.yaml \
 		--max-minutes $(DEMO_MINUTES) --out runs/demo
 
 test: $(STAMP) ## Run all tests

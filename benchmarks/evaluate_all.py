@@ -42,7 +42,8 @@ def experiments() -> dict[str, list[str]]:
     }  # fmt: skip
     shifted = ",".join(["menon", *colour, "demosaicnet"])
     for sigma in SIGMAS:
-        every[f"noise{sigma}"] = ["--noise", f"{sigma}/255", "--methods", shifted]
+        aware = ",".join(f"{name}:noise-aware" for name in colour)
+        every[f"noise{sigma}"] = ["--noise", f"{sigma}/255", "--methods", f"{shifted},{aware}"]
     for pattern in OTHER_PATTERNS:
         bayer = len(pattern) == 4
         methods = shifted if bayer else ",".join(["bilinear", *colour])

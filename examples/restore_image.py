@@ -5,6 +5,7 @@
     python examples/restore_image.py mosaic.png out.png --mosaic --cfa GRBG
     python examples/restore_image.py photo.png out.png --weights runs/ugtv/best.safetensors
     python examples/restore_image.py huge.png out.png --max-memory 1GB
+    python examples/restore_image.py noisy.png out.png --mosaic --denoise 0.08
     python examples/restore_image.py photo.png out.png --method igtv
 
 By default ``photo.png`` is a finished picture: its mosaic is simulated, restored and compared. With
@@ -22,8 +23,8 @@ import torch
 from gsp_unroll.data.camera import RAW_SUFFIXES, read_raw
 from gsp_unroll.data.images import read_image, write_image
 from gsp_unroll.evaluation import psnr
-from gsp_unroll.inference import restore
-from gsp_unroll.models import IGLR, IGTV, load_pretrained, shipped_weights
+from gsp_unroll.inference import NoiseAware, restore
+from gsp_unroll.models import IGLR, IGTV, UnrolledNetwork, load_pretrained, shipped_weights
 from gsp_unroll.observe import CFA, observe
 
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
         mask = cfa.mask(*truth.shape[1:])
         y = observe(truth, mask, noise_sigma=args.noise, generator=generator)
     # A network takes its tiles to its device one by one; other methods take the whole image.
-    device = args.device if args.method else "cpu"
+    device = "cpu" if isinstance(model, UnrolledNetwork) else args.device
     result = restore(
         y.to(device),
         model,
@@ -80,6 +81,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def load_model(args: argparse.Namespace) -> torch.nn.Module:
+    if args.method and args.denoise is not None:
+        raise ValueError("--denoise needs a network: give --weights instead of --method")
     if args.method:
         return {"iglr": IGLR, "igtv": IGTV}[args.method]()
     model = load_pretrained(args.weights, args.device)
@@ -87,7 +90,7 @@ def load_model(args: argparse.Namespace) -> torch.nn.Module:
         raise ValueError(
             f"{args.weights} has {model.config.in_channels} channel(s); demosaicking needs 3"
         )
-    return model
+    return model if args.denoise is None else NoiseAware(model, args.denoise)
 
 
 def parse_args() -> argparse.Namespace:
@@ -104,6 +107,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--cfa", default="RGGB", help="colour filter array from the top-left pixel")
     parser.add_argument("--mosaic", action="store_true", help="input is a raw mosaic, 1 channel")
     parser.add_argument("--noise", type=float, default=0.0, help="sigma added, images in [0, 1]")
+    parser.add_argument(
+        "--denoise", type=float, metavar="SIGMA", help="take noise of this sigma off the samples"
+    )
     parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of the output")
     parser.add_argument("--max-memory", help="of a network's restoration, e.g. 800MB (2GB)")
     parser.add_argument("--tile", type=int, help="largest side of a tile, instead")

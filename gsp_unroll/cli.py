@@ -32,6 +32,7 @@ methods (comma-separated):
   demosaicnet        demosaicking of Bayer mosaics (package demosaicnet)
   NAME               a trained network that ships with this package: gsp_unroll/weights
   PATH.safetensors   a trained network
+  ...:noise-aware    one of these two that takes the noise off the samples
 """
 
 _EVALUATE_EXAMPLES = """\
@@ -149,7 +150,9 @@ def _evaluate(options: argparse.Namespace, command: str) -> int:
         data = Path(options.data).resolve().name
         sources = folder_sources(options.data, options.limit)
     names = options.methods if options.methods is not None else _DEFAULT_METHODS[task.name]
-    methods = resolve_methods([n.strip() for n in names.split(",") if n.strip()], task, device)
+    methods = resolve_methods(
+        [n.strip() for n in names.split(",") if n.strip()], task, device, options.noise
+    )
     report = evaluate(
         sources,
         task,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gsp_unroll.evaluation.classical import CLASSICAL, MethodError, classical_method
 from gsp_unroll.evaluation.demosaicnet import DemosaicNet
-from gsp_unroll.inference import restore
+from gsp_unroll.inference import NoiseAware, restore
 from gsp_unroll.models import IGLR, IGTV, UnrolledNetwork, load_pretrained, shipped_weights
 from gsp_unroll.observe import Task
 
@@ -35,14 +35,22 @@ class Method:
     parameters: int = 0
 
 
-def resolve_method(name: str, task: Task, device: str | torch.device = "cpu") -> Method:
+# Behind the name of a network: approach noisy samples instead of keeping them.
+_NOISE_AWARE = ":noise-aware"
+
+
+def resolve_method(
+    name: str, task: Task, device: str | torch.device = "cpu", noise_sigma: float = 0.0
+) -> Method:
     """Return the method called ``name``, ready to run on ``device``.
 
     Args:
         name: One of ``METHODS`` (those of shipped weights among them), or the path of a
-            ``.safetensors`` checkpoint.
+            ``.safetensors`` checkpoint; either with ``:noise-aware`` behind it for
+            :class:`gsp_unroll.inference.NoiseAware`.
         task: What is restored; a checkpoint must have been built for its number of channels.
         device: Where networks run.
+        noise_sigma: Noise of the samples, for ``:noise-aware``.
 
     Raises:
         MethodError: If the name is unknown (the nearest is suggested), the file is missing, or the
@@ -55,6 +63,12 @@ def resolve_method(name: str, task: Task, device: str | torch.device = "cpu") ->
     if name == "demosaicnet":
         net = DemosaicNet(task).to(device).eval()
         return Method(name, net, sum(p.numel() for p in net.parameters()))
+    if name.endswith(_NOISE_AWARE):
+        if not noise_sigma:
+            raise MethodError(f"method {name!r} needs noise on the samples, got noise sigma 0")
+        plain = name.removesuffix(_NOISE_AWARE)
+        method = _checkpoint_method(plain, task, device, noise_sigma)
+        return Method(method.name + _NOISE_AWARE, method.restore, method.parameters)
     if name.endswith(".safetensors") or name in shipped_weights():
         return _checkpoint_method(name, task, device)
     near = difflib.get_close_matches(name.lower(), METHODS, n=1)
@@ -66,7 +80,7 @@ def resolve_method(name: str, task: Task, device: str | torch.device = "cpu") ->
 
 
 def resolve_methods(
-    names: list[str], task: Task, device: str | torch.device = "cpu"
+    names: list[str], task: Task, device: str | torch.device = "cpu", noise_sigma: float = 0.0
 ) -> list[Method]:
     """Resolve several names; two checkpoints of one file name are told apart by their folders.
 
@@ -78,7 +92,7 @@ def resolve_methods(
     for name in names:
         if names.count(name) > 1:
             raise MethodError(f"methods must be distinct, got {name!r} twice")
-    methods = [resolve_method(name, task, device) for name in names]
+    methods = [resolve_method(name, task, device, noise_sigma) for name in names]
     labels = [m.name for m in methods]
     return [
         m if labels.count(m.name) == 1 else Method(name, m.restore, m.parameters)
@@ -95,16 +109,25 @@ def module_method(name: str, module: nn.Module) -> Method:
     )
 
 
-def network_method(name: str, network: UnrolledNetwork) -> Method:
-    """Wrap a trained network as a method; large images are restored in tiles, as memory asks."""
+def network_method(name: str, network: UnrolledNetwork, noise_sigma: float = 0.0) -> Method:
+    """Wrap a trained network as a method; large images are restored in tiles, as memory asks.
+
+    Args:
+        name: Row label of the table.
+        network: The network.
+        noise_sigma: If more than 0, the noise to be taken off the samples.
+    """
+    model = NoiseAware(network, noise_sigma) if noise_sigma else network
     return Method(
         name,
-        lambda y, mask: restore(y, network, mask),
+        lambda y, mask: restore(y, model, mask),
         sum(p.numel() for p in network.parameters()),
     )
 
 
-def _checkpoint_method(name: str, task: Task, device: str | torch.device) -> Method:
+def _checkpoint_method(
+    name: str, task: Task, device: str | torch.device, noise_sigma: float = 0.0
+) -> Method:
     if name.endswith(".safetensors") and not Path(name).is_file():
         raise MethodError(f"checkpoint not found: {name}")
     network = load_pretrained(name, device=device)
@@ -113,4 +136,5 @@ def _checkpoint_method(name: str, task: Task, device: str | torch.device) -> Met
         raise MethodError(
             f"checkpoint {name} restores {channels} channel(s), but {task} needs {task.channels}"
         )
-    return network_method(Path(name).stem if name.endswith(".safetensors") else name, network)
+    label = Path(name).stem if name.endswith(".safetensors") else name
+    return network_method(label, network, noise_sigma)

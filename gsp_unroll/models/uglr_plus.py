@@ -117,6 +117,9 @@ class JointGLRBlock(UnrolledBlock):
         gate = learned[:, :, -1].to(weight.dtype).softmax(1)
         return gated_weights(topology, weight, gate).to(seen.dtype)
 
+    def joint_prior(self, topology: Topology, weight: Tensor) -> JointGLR:
+        return JointGLR(topology, weight, self.transform)
+
     def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
         solvers = unrolled.solvers(topology, weight, x)
         if solvers is not None:
@@ -124,7 +127,7 @@ class JointGLRBlock(UnrolledBlock):
             return unrolled.unrolled_joint_glr(solvers, weight, x, observed, *scalars)
 
         def run(layer: GLRLayer, weight: Tensor, x: Tensor) -> Tensor:
-            return layer(JointGLR(topology, weight, self.transform), x, observed)
+            return layer(self.joint_prior(topology, weight), x, observed)
 
         for layer in self.layers:
             if self.config.checkpointing and self.training:

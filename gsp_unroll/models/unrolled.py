@@ -21,6 +21,7 @@ from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.nn import ImageFeatures, MahalanobisGraph, NodeFeatures
 from gsp_unroll.observe.fill import fill_in
 from gsp_unroll.observe.propagate import propagate_fill
+from gsp_unroll.priors import JointGLR
 from gsp_unroll.topology import Grid, Topology
 from gsp_unroll.topology.from_data import from_planar, to_planar
 
@@ -87,6 +88,10 @@ class UnrolledBlock(nn.Module, ABC):
     def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
         """Restore ``x [B, C, N]`` with the graphs ``weight [B, heads, M]`` -> ``[B, C, N]``."""
 
+    @abstractmethod
+    def joint_prior(self, topology: Topology, weight: Tensor) -> JointGLR:
+        """The learned graphs ``weight [B, heads, M]`` as one prior on ``[B, C, N]``."""
+
     def learn(self, topology: Topology, seen: Tensor) -> Tensor:
         """Graphs ``[B, heads, M]`` from what is known at each node ``[B, channels, N]``."""
         return self.graph.weights(topology, self.features(seen, topology)).to(seen.dtype)
@@ -127,6 +132,11 @@ class HeadwiseBlock(UnrolledBlock):
     def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
         solved = self.solve(topology, weight, x, observed)
         return (self.head_weight.to(x.dtype)[:, None, None] * solved).sum(1)
+
+    def joint_prior(self, topology: Topology, weight: Tensor) -> JointGLR:
+        root = self.head_weight.clamp(min=0).sqrt()
+        channels = torch.eye(self.config.in_channels, dtype=root.dtype, device=root.device)
+        return JointGLR(topology, weight, root[:, None, None] * channels)
 
     def to_heads(self, x: Tensor) -> Tensor:
         """The same signal for every head, ``[B, C, N] -> [B, heads, C, N]``."""

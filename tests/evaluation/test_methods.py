@@ -204,3 +204,13 @@ def test_shipped_weights_are_methods(name):
     result = method.restore(y, mask)
     assert method.name == name
     assert torch.equal(result[mask], y[mask])
+
+
+def test_noise_aware_networks_by_name():
+    task, name = Task("demosaic"), "uglr-plus-demosaic:noise-aware"
+    method = resolve_method(name, task, noise_sigma=0.1)
+    y, mask = measured(task, 12, 13)
+    assert method.name == name
+    assert not torch.equal(method.restore(y, mask)[mask], y[mask])
+    with pytest.raises(MethodError, match="needs noise on the samples, got noise sigma 0"):
+        resolve_method(name, task)

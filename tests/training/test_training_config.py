@@ -8,6 +8,7 @@ import pytest
 from gsp_unroll.models import build
 from gsp_unroll.training import ConfigError, config_from_mapping, load_config, save_config
 from gsp_unroll.training.config import differing_keys, read_yaml
+from gsp_unroll.training.init import start_from
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))
@@ -17,6 +18,8 @@ PARAMETERS = {
     "uglr_interpolate.yaml": 319_090,
     "ugtv_interpolate.yaml": 319_115,
     "uglr_plus.yaml": 321_190,
+    "finetune.yaml": 321_190,
+    "uglr_interpolate_small.yaml": 40_203,
 }
 TEXT = """
 task: {name: demosaic}
@@ -40,14 +43,18 @@ def test_every_shipped_configuration_is_listed():
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
-def test_shipped_configurations_are_the_published_networks(file):
+def test_shipped_configurations_have_the_size_that_they_state(file):
     model = build(load_config(file).model)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[file.name]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
 def test_demo_sections_shrink_and_change_nothing_else(file):
-    full, demo = load_config(file), load_config(file, demo=True)
+    full = load_config(file)
+    if file.name == "finetune.yaml":
+        assert not full.demo
+        return
+    demo = load_config(file, demo=True)
     assert load_config(file) == full
     assert demo.model.blocks < full.model.blocks
     assert demo.task == full.task
@@ -155,3 +162,8 @@ def test_the_resolved_configuration_reads_back_equal(tmp_path, path):
 def test_an_empty_file_is_the_default_experiment(path):
     path.write_text("")
     assert load_config(path) == config_from_mapping({})
+
+
+def test_finetuning_goes_on_with_weights_that_ship_and_fit():
+    config = load_config(CONFIGS / "finetune.yaml")
+    assert start_from(build(config.model), config.train.init)
