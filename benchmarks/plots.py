@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from ablations import GROUPS, group_rows, mean_by_image
 from measure import RESULTS
 
 mpl.use("Agg")
@@ -190,7 +191,54 @@ def large_graphs(result: Result) -> Figure:
     return figure
 
 
+def ablations(result: Result) -> Figure:
+    """A panel for each group: PSNR of every row, one dot for each seed; then image by image."""
+    groups = {group: rows for group in GROUPS if (rows := group_rows(result, group))}
+    panels = len(groups) + 2
+    columns = 4
+    lines = math.ceil(panels / columns)
+    size = (3.6 * columns, 2.6 * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
+    places = list(axes.flat)
+    for axis in places[panels:]:
+        axis.set_axis_off()
+    for axis, (group, rows) in zip(places, groups.items(), strict=False):
+        labels = list(rows)
+        for place, label in enumerate(labels):
+            values = [row["psnr"] for row in rows[label]]
+            axis.plot(values, [place] * len(values), "o", color=OURS, alpha=0.6)
+            axis.plot(sum(values) / len(values), place, "|", color="black", markersize=14)
+        axis.set_yticks(range(len(labels)), labels)
+        axis.set_ylim(len(labels) - 0.5, -0.5)
+        axis.set(title=group, xlabel="validation PSNR, dB")
+    _by_image(places[len(groups)], result)
+    _graph_quality(places[len(groups) + 1], result)
+    return figure
+
+
+def _by_image(axis: plt.Axes, result: Result) -> None:
+    """What GTV gains over GLR, image by image."""
+    rows = group_rows(result, "prior")
+    glr, gtv = (mean_by_image(rows.get(name, [])) for name in ("uGLR", "uGTV"))
+    names = [name for name in glr if name in gtv]
+    gains = [gtv[n] - glr[n] for n in names]
+    axis.plot([glr[n] for n in names], gains, "o", color=OURS, alpha=0.6)
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.set(
+        title="GTV against GLR, by image", xlabel="PSNR of uGLR, dB", ylabel="gain of uGTV, dB"
+    )
+
+
+def _graph_quality(axis: plt.Axes, result: Result) -> None:
+    """Networks that know better where the truth changes, and their PSNR."""
+    for row in result["rows"]:
+        quality = sum(row["graph"]) / len(row["graph"])
+        axis.plot(quality, row["psnr"], "o", color=OURS, alpha=0.6)
+    axis.set(title="learned graph and result", xlabel="quality of the graph", ylabel="PSNR, dB")
+
+
 DRAWINGS: dict[str, Callable[[Result], Figure]] = {
+    "ablations": ablations,
     "grid_operators": grid_operators,
     "graph_operators": grid_operators,
     "large_graphs": large_graphs,

@@ -44,6 +44,10 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         length: Number of patches; an index beyond it is an ``IndexError``.
         seed: Seed of all patches.
         augment: Flip and transpose at random.
+        distinct: How many different crops there are; they come again and again, in orientations
+            that are drawn anew. ``None`` = each patch is a new crop.
+        saturation: Colours move away from the grey of their pixel by a factor that is drawn from
+            ``[1, 1 + saturation]`` for each patch, then are clipped to [0, 1].
         noise_sigma: Standard deviation of white Gaussian noise on the observed samples.
         cache_bytes: Decoded files are kept in memory up to this many bytes.
 
@@ -64,6 +68,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         length: int = 10_000,
         seed: int = 0,
         augment: bool = True,
+        distinct: int | None = None,
+        saturation: float = 0.0,
         noise_sigma: float = 0.0,
         cache_bytes: int = 0,
     ) -> None:
@@ -72,6 +78,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.length = positive_int("length", length)
         self.seed = positive_int("seed", seed, 0)
         self.augment = augment
+        self.distinct = None if distinct is None else positive_int("distinct", distinct)
+        self.saturation = in_range("saturation", saturation, 0.0)
         self.noise_sigma = in_range("noise_sigma", noise_sigma, 0.0)
         self.cache_bytes = positive_int("cache_bytes", cache_bytes, 0)
         self.skipped: dict[str, str] = {}
@@ -98,10 +106,16 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         if not 0 <= index < self.length:
             raise IndexError(f"index must lie in [0, {self.length}), got {index}")
         rng = np.random.default_rng((self.seed, int(index)))
-        rgb = self._crop(self._draw_image(rng), rng)
+        if self.distinct is None:
+            rgb = self._crop(self._draw_image(rng), rng)
+        else:
+            place = np.random.default_rng((self.seed, int(index) % self.distinct))
+            rgb = self._crop(self._draw_image(place), place)
         orientation = int(rng.integers(8))
         if self.augment:
             rgb = _reorient(rgb, orientation)
+        if self.saturation:
+            rgb = _saturate(rgb, 1 + self.saturation * rng.random())
         truth = self.task.prepare(rgb).contiguous()
         mask = self.task.mask(self.patch, self.patch, seed=int(rng.integers(2**31)))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -219,6 +233,12 @@ def _to_rgb(pixels: np.ndarray) -> Tensor:
     """Return integer pixels ``[h, w, 1 or 3]`` as float32 ``[3, h, w]`` in [0, 1]."""
     scaled = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
     return torch.from_numpy(scaled).permute(2, 0, 1).expand(3, -1, -1).contiguous()
+
+
+def _saturate(rgb: Tensor, factor: float) -> Tensor:
+    """Colours ``factor`` times as far from the grey of their pixel, within [0, 1]."""
+    grey = rgb.mean(0, keepdim=True)
+    return (grey + factor * (rgb - grey)).clamp(0, 1)
 
 
 def _reorient(image: Tensor, orientation: int) -> Tensor:

@@ -70,6 +70,8 @@ class DataConfig:
         validation_crop: Side of the central square on which validation is done, in pixels.
         patch: Side of a training patch, in pixels.
         augment: Flip and transpose the truth at random, before it is observed.
+        distinct: How many different crops there are; null = as many as patches.
+        saturation: Colours of a patch become up to this much stronger, drawn for each patch.
         cache_mb: Decoded images are kept in memory up to this many megabytes.
         workers: Threads that prepare batches ahead; 0 = prepare them in the training thread. The
             patches do not depend on it.
@@ -81,6 +83,8 @@ class DataConfig:
     validation_crop: int = 256
     patch: int = 64
     augment: bool = True
+    distinct: int | None = None
+    saturation: float = 0.0
     cache_mb: int = 4096
     workers: int = 2
 
@@ -88,6 +92,9 @@ class DataConfig:
         positive_int("holdout", self.holdout, 0)
         positive_int("validation_crop", self.validation_crop, 8)
         positive_int("patch", self.patch, 2)
+        if self.distinct is not None:
+            positive_int("distinct", self.distinct)
+        in_range("saturation", self.saturation, 0.0)
         positive_int("cache_mb", self.cache_mb, 0)
         positive_int("workers", self.workers, 0)
 

@@ -179,6 +179,8 @@ class _Trainer:
             length=config.train.steps * config.train.batch,
             seed=config.train.seed,
             augment=config.data.augment,
+            distinct=config.data.distinct,
+            saturation=config.data.saturation,
             noise_sigma=config.task.noise_sigma,
             cache_bytes=config.data.cache_mb * 1_000_000,
         )

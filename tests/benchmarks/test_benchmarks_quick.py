@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -11,22 +10,6 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """Import a script of the folder, as Python does when it is run."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    # Processes that a benchmark starts find this copy of the library.
-    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
-    before = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if (
-            getattr(sys.modules[name], "__file__", None)
-            and FOLDER in Path(sys.modules[name].__file__).parents
-        ):
-            del sys.modules[name]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -226,3 +226,37 @@ def test_index_outside_the_length_is_an_index_error():
     for index in (-1, 5):
         with pytest.raises(IndexError, match=r"\[0, 5\)"):
             dataset[index]
+
+
+def test_distinct_crops_come_again_in_other_orientations(folder):
+    few = PatchDataset(_paths(folder), DEMOSAIC, patch=16, length=60, distinct=5)
+    content = [tuple(few[i]["truth"].flatten(1).sort().values.sum(1).tolist()) for i in range(60)]
+    content = [tuple(round(v, 3) for v in c) for c in content]
+    assert content[:5] * 12 == content
+    assert len(set(content)) == 5
+    assert not all(torch.equal(few[i]["truth"], few[i + 5]["truth"]) for i in range(20))
+    plain = PatchDataset(_paths(folder), DEMOSAIC, patch=16, distinct=5, augment=False)
+    assert all(torch.equal(plain[i]["truth"], plain[i + 5]["truth"]) for i in range(20))
+
+
+def test_saturation_moves_colours_away_from_their_grey():
+    rng = torch.Generator().manual_seed(0)
+    # So near to grey that nothing is clipped.
+    image = {"a": 0.45 + 0.1 * torch.rand(3, 40, 40, generator=rng)}
+    options = {"patch": 16, "augment": False}
+    plain = PatchDataset(image, DEMOSAIC, **options)
+    strong = PatchDataset(image, DEMOSAIC, saturation=1.5, **options)
+    factors = []
+    for i in range(30):
+        a, b = plain[i]["truth"], strong[i]["truth"]
+        grey = a.mean(0)
+        torch.testing.assert_close(b.mean(0), grey)
+        ratio = (b - grey)[(a - grey).abs() > 0.01] / (a - grey)[(a - grey).abs() > 0.01]
+        assert float(ratio.std()) < 1e-4
+        factors.append(float(ratio.mean()))
+    assert 1 <= min(factors) < 1.3
+    assert 2.2 < max(factors) <= 2.5
+    vivid = {"a": torch.rand(3, 40, 40, generator=rng)}
+    out = PatchDataset(vivid, DEMOSAIC, saturation=5.0, **options)[0]["truth"]
+    assert float(out.min()) == 0
+    assert float(out.max()) == 1

@@ -1,0 +1,74 @@
+"""Write the tables of ``docs/experiments.md`` from ``results/ablations.json``.
+
+``python benchmarks/experiments_page.py`` replaces what stands between ``<!-- table: GROUP -->`` and
+``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+from ablations import GROUPS, group_rows
+from measure import RESULTS
+from report import table
+
+from gsp_unroll.files import write_atomically
+
+PAGE = Path(__file__).parents[1] / "docs" / "experiments.md"
+
+
+def group_table(result: dict[str, Any] | None, group: str) -> str:
+    """PSNR (mean and half the range over seeds), parameters and seconds of each row."""
+    rows = group_rows(result, group) if result is not None else {}
+    if not rows:
+        return "Not measured yet."
+    lines = []
+    for label, seeds in rows.items():
+        values = [row["psnr"] for row in seeds]
+        spread = (max(values) - min(values)) / 2
+        graph = statistics.mean(statistics.mean(row["graph"]) for row in seeds)
+        lines.append(
+            [
+                label,
+                f"{seeds[0]['parameters']:,}",
+                f"{statistics.mean(values):.2f} ± {spread:.2f}",
+                f"{graph:.3f}",
+                f"{statistics.mean(row['training_seconds'] for row in seeds):.0f}",
+                f"{statistics.mean(row['seconds_per_megapixel'] for row in seeds):.2f}",
+                len(seeds),
+            ]
+        )
+    headers = [
+        group, "parameters", "PSNR, dB", "quality of the graph", "training, s", "s/megapixel",
+        "seeds",
+    ]  # fmt: skip
+    return table(headers, lines)
+
+
+def main() -> None:
+    path = RESULTS / "ablations.json"
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    page = PAGE.read_text(encoding="utf-8")
+    texts = {group: group_table(result, group) for group in GROUPS}
+    machine = "Not measured yet."
+    if result is not None:
+        facts = result["machine"]
+        machine = (
+            f"`{facts['command']}`, {facts['processor']}, {facts['threads']} threads, torch "
+            f"{facts['packages']['torch']}, {facts['date']}."
+        )
+    for name, text in {**texts, "machine": machine}.items():
+        pattern = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not pattern.search(page):
+            raise ValueError(f"{PAGE} has no place for the table {name!r}")
+        page = pattern.sub(lambda m, text=text: f"{m[1]}\n{text}\n\n{m[2]}", page)
+    write_atomically(PAGE, page.encode())
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The scripts that train, evaluate and write pages, on images of a few pixels."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from gsp_unroll.data.images import write_image
+from gsp_unroll.models import UGLR, save_pretrained, shipped_weights
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """``mcm`` and ``kodak`` with one image each."""
+    torch.manual_seed(0)
+    resize = torch.nn.functional.interpolate
+    for name in ("mcm", "kodak"):
+        smooth = resize(torch.rand(1, 3, 4, 4), size=(24, 26), mode="bicubic")[0].clamp(0, 1)
+        write_image(tmp_path / "photos" / name / "one.png", smooth)
+    return tmp_path / "photos"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ablations_go_on_where_they_stopped_and_are_drawn(load, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "ablations.json"
+    ablations = load("ablations")
+    arguments = ["--quick", "--threads", "1", "--out", str(out), "--seeds", "1"]
+    ablations.main([*arguments, "--groups", "prior"])
+    first = json.loads(out.read_text())
+    assert first["rows"][0]["changes"] == []
+    assert len(first["rows"]) == 3
+    capsys.readouterr()
+    ablations.main([*arguments, "--groups", "prior", "loss"])
+    second = json.loads(out.read_text())
+    assert second["rows"][:3] == first["rows"]
+    assert capsys.readouterr().out.count("seed 0") == 1  # the base is a row of both groups
+    row = second["rows"][0]
+    assert row["parameters"] > 0
+    assert len(row["graph"]) == len(row["images"]) > 0
+    page = load("experiments_page")
+    assert page.group_table(second, "prior").count("\n") == 4
+    assert page.group_table(second, "blocks").count("\n") == 2  # the base is a row of it, too
+    assert page.group_table(None, "blocks") == "Not measured yet."
+    plots = pytest.importorskip("matplotlib") and load("plots")
+    plots.ablations(second).savefig(tmp_path / "figure.png")
+    plots.plt.close("all")
+
+
+def test_the_pages_have_a_place_for_every_table(load):
+    page = load("experiments_page")
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert all(f"<!-- table: {group} -->" in text for group in load("ablations").GROUPS)
+    page = load("results_page")
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert all(f"<!-- table: {name} -->" in text for name in page.tables())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("colour_demosaicing")
+    script, page = load("evaluate_all"), load("results_page")
+    methods = ["--methods", ",".join(["bilinear", "menon", *shipped_weights()])]
+    # Without those that not every machine has.
+    monkeypatch.setattr(script, "experiments", lambda: {"demosaic": methods})
+    out = tmp_path / "results"
+    arguments = ["evaluate_all.py", "--data", str(photos), "--out", str(out), "--threads", "1"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert script.main() == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "demosaic_kodak.json",
+        "demosaic_mcm.json",
+    ]
+    text = (out / "demosaic_mcm.json").read_text()
+    assert str(tmp_path) not in text
+    assert json.loads(text)["command"].startswith("python -m gsp_unroll evaluate --data DIR/mcm")
+    capsys.readouterr()
+    assert script.main() == 0  # nothing is measured twice
+    assert capsys.readouterr().err.count("is there") == 2
+    monkeypatch.setattr(page, "RESULTS", out)
+    table = page.main_table("demosaic")
+    assert "Menon 2007" in table
+    assert "36.59" in table  # the published row
+    assert all(name in table for name in shipped_weights())
+    shifted = page.shift_table({"demosaic": "no noise", "noise10": "sigma 10/255"})
+    assert "| no noise | sigma 10/255 |" in shifted
+    assert page.main_table("interpolate").count("Not measured yet.") == 2
+
+
+def test_a_run_becomes_shipped_weights_with_a_card(load, tmp_path, monkeypatch):
+    script = load("ship_weights")
+    run = tmp_path / "run"
+    part = {"images": "photos", "steps": 7, "minutes": 90.0}
+    model = UGLR(3, blocks=1, layers=1, cg_steps=2, heads=1, features=2, maps=4)
+    metadata = {"task": "demosaic (CFA RGGB)", "history": json.dumps([part])}
+    save_pretrained(model, run / "best.safetensors", metadata)
+    (run / "config.yaml").write_text("task:\n  name: demosaic\n")
+    monkeypatch.setattr(script, "FOLDER", tmp_path / "weights")
+    monkeypatch.setattr("sys.argv", ["ship_weights.py", "uglr-tiny", "--run", str(run)])
+    script.main()
+    card = (tmp_path / "weights" / "uglr-tiny.md").read_text()
+    parameters = sum(p.numel() for p in model.parameters())
+    assert f"UGLR with {parameters:,} parameters" in card
+    assert "1.5 hours" in card
+    assert "  name: demosaic" in card
+    assert (tmp_path / "weights" / "uglr-tiny.safetensors").exists()
