@@ -14,6 +14,7 @@ from typing import Any
 from evaluate_all import OTHER_PATTERNS, RESULTS, SETS, SIGMAS
 from report import table
 
+from gsp_unroll.evaluation.protocols import decibel
 from gsp_unroll.files import write_atomically
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
@@ -104,29 +105,47 @@ def main_table(task: str) -> str:
 
 
 def shift_table(columns: dict[str, str]) -> str:
-    """PSNR (paper) of each method, one column for each evaluation ``{name: header}``."""
+    """PSNR (paper) of each method, one column for each evaluation ``{name: header}``.
+
+    Over the images that all of the evaluations have.
+    """
     parts = []
     for images in SETS:
         results = {name: load(f"{name}_{images}") for name in columns}
         present = {name: result for name, result in results.items() if result is not None}
-        if not present:
+        if len(present) < 2:
             parts.append(f"{TITLES[images]}: {MISSING}")
             continue
-        found = {name: by_method(result) for name, result in present.items()}
+        common = set.intersection(
+            *({row["image"] for row in result["rows"]} for result in present.values())
+        )
+        found = {name: mean_psnr(result, common) for name, result in present.items()}
         methods = list(dict.fromkeys(method for scores in found.values() for method in scores))
-        rows = []
-        for method in methods:
-            cells = [
-                f"{found[name][method]['paper']['psnr']:.2f}"
-                if method in found.get(name, {})
-                else ""
-                for name in columns
+        shifted = [name for name in columns if name != next(iter(columns))]
+        rows = [
+            [
+                LABELS.get(method, method),
+                *(
+                    f"{found[name][method]:.2f}" if method in found.get(name, {}) else ""
+                    for name in columns
+                ),
             ]
-            rows.append([LABELS.get(method, method), *cells])
-        headers = [f"{TITLES[images]}, PSNR `paper`", *columns.values()]
+            for method in methods
+            if any(method in found.get(name, {}) for name in shifted)
+        ]
+        headers = [f"{TITLES[images]}, PSNR `paper`, {len(common)} images", *columns.values()]
         last = list(present.values())[-1]
         parts.append(f"{table(headers, rows)}\n\nThe last column: {source(last)}")
     return "\n\n".join(parts)
+
+
+def mean_psnr(result: dict[str, Any], images: set[str]) -> dict[str, float]:
+    """PSNR of the mean squared error of each method over ``images``."""
+    errors: dict[str, list[float]] = {}
+    for row in result["rows"]:
+        if row["image"] in images:
+            errors.setdefault(row["method"], []).append(row["scores"]["paper"]["mse"])
+    return {method: decibel(sum(mse) / len(mse)) for method, mse in errors.items()}
 
 
 def tables() -> dict[str, str]:

@@ -14,9 +14,11 @@ from gsp_unroll.observe.noise import check_sigma
 # Share of the variance of the noise that is asked of the residual. All of it (Morozov) smooths too
 # much, since the graphs were learned from noisy samples; chosen on validation images.
 _SHARE = 0.7
-_HALVINGS = 10
-_LOG_RANGE = (-4.0, 5.0)
-_CG_STEPS, _CG_TOLERANCE = 60, 1e-4
+# Logarithm (base 10) of the first mu, and of the smallest and largest one.
+_LOG_START, _LOG_RANGE = 2.0, (-4.0, 6.0)
+# What is near enough to the residual that is asked for, relative.
+_NEAR = 0.01
+_CG_STEPS, _CG_ROUGH, _CG_EXACT = 60, 1e-3, 1e-4
 
 
 class NoiseAware(nn.Module):
@@ -30,9 +32,9 @@ class NoiseAware(nn.Module):
         \frac{\|Hx-y\|^2}{|\Omega|}=0.7\,\sigma^2
 
     The second equation fixes :math:`\mu` (discrepancy principle): the residual grows with it, so it
-    is found by bisection of its logarithm. For uGLR and uGTV :math:`T_h` is the square root of the
-    weight of the head. Nothing is trained for noise; below :math:`\sigma` of about 8/255 the plain
-    network is better.
+    is found by a few steps of the secant on logarithms. For uGLR and uGTV :math:`T_h` is the square
+    root of the weight of the head. Nothing is trained for noise; below :math:`\sigma` of about
+    8/255 the plain network is better.
 
     Args:
         network: Trained without noise.
@@ -73,28 +75,41 @@ class NoiseAware(nn.Module):
         samples = torch.where(mask, y, 0).flatten(-2)
         target = _SHARE * self.sigma**2 * float(seen.sum())
 
-        def solve(log_mu: float, x: Tensor) -> Tensor:
-            mu = math.exp(log_mu * math.log(10))
-            return _cg(lambda v: seen * v + mu * prior.operator(v), samples, x)
+        def solve(log_mu: float, x: Tensor, tolerance: float) -> tuple[Tensor, float]:
+            """The solution for one mu, and the logarithm of how much too large its residual is."""
+            mu = 10**log_mu
+            x = _cg(lambda v: seen * v + mu * prior.operator(v), samples, x, tolerance)
+            residual = float((seen * x - samples).square().sum())
+            return x, math.log(max(residual, 1e-30) / target)
 
-        low, high = _LOG_RANGE
-        x = last.estimate
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
+        x, log_mu = last.estimate, _LOG_START
+        bracket: dict[bool, tuple[float, float]] = {}
+        while True:
             # The solution for one mu is a good start for the next.
-            x = solve(middle, x)
-            if float((seen * x - samples).square().sum()) < target:
-                low = middle
+            x, excess = solve(log_mu, x, _CG_ROUGH)
+            bracket[excess > 0] = log_mu, excess
+            if len(bracket) < 2:
+                following = log_mu - math.copysign(1, excess)
             else:
-                high = middle
-        return x.view_as(y)
+                (a, fa), (b, fb) = bracket[False], bracket[True]
+                # Not nearer to an end than a tenth, so that the bracket shrinks from both sides.
+                share = min(max(fa / (fa - fb), 0.1), 0.9)
+                following = a + share * (b - a)
+            if (
+                abs(excess) < _NEAR
+                or abs(following - log_mu) < 1e-3
+                or not _LOG_RANGE[0] <= following <= _LOG_RANGE[1]
+            ):
+                break
+            log_mu = following
+        return solve(log_mu, x, _CG_EXACT)[0].view_as(y)
 
 
-def _cg(operator: Callable[[Tensor], Tensor], b: Tensor, x: Tensor) -> Tensor:
+def _cg(operator: Callable[[Tensor], Tensor], b: Tensor, x: Tensor, tolerance: float) -> Tensor:
     """Conjugate gradients on one system, all channels and images together."""
     r = b - operator(x)
     p, rr = r, r.square().sum()
-    enough = _CG_TOLERANCE**2 * b.square().sum()
+    enough = tolerance**2 * b.square().sum()
     for _ in range(_CG_STEPS):
         if not rr > enough:
             break

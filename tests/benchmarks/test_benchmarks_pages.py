@@ -63,7 +63,8 @@ def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, mo
     script, page = load("evaluate_all"), load("results_page")
     methods = ["--methods", ",".join(["bilinear", "menon", *shipped_weights()])]
     # Without those that not every machine has.
-    monkeypatch.setattr(script, "experiments", lambda: {"demosaic": methods})
+    noisy = [*methods, "--noise", "10/255"]
+    monkeypatch.setattr(script, "experiments", lambda: {"demosaic": methods, "noise10": noisy})
     out = tmp_path / "results"
     arguments = ["evaluate_all.py", "--data", str(photos), "--out", str(out), "--threads", "1"]
     monkeypatch.setattr("sys.argv", arguments)
@@ -71,20 +72,24 @@ def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, mo
     assert sorted(path.name for path in out.iterdir()) == [
         "demosaic_kodak.json",
         "demosaic_mcm.json",
+        "noise10_kodak.json",
+        "noise10_mcm.json",
     ]
     text = (out / "demosaic_mcm.json").read_text()
     assert str(tmp_path) not in text
     assert json.loads(text)["command"].startswith("python -m gsp_unroll evaluate --data DIR/mcm")
     capsys.readouterr()
     assert script.main() == 0  # nothing is measured twice
-    assert capsys.readouterr().err.count("is there") == 2
+    assert capsys.readouterr().err.count("is there") == 4
     monkeypatch.setattr(page, "RESULTS", out)
     table = page.main_table("demosaic")
     assert "Menon 2007" in table
     assert "36.59" in table  # the published row
     assert all(name in table for name in shipped_weights())
     shifted = page.shift_table({"demosaic": "no noise", "noise10": "sigma 10/255"})
-    assert "| no noise | sigma 10/255 |" in shifted
+    assert "1 images | no noise | sigma 10/255 |" in shifted
+    clean, noisy = shifted.splitlines()[2].split("|")[2:4]
+    assert float(clean) > float(noisy) > 0
     assert page.main_table("interpolate").count("Not measured yet.") == 2
 
 
