@@ -10,8 +10,10 @@ already is kept: delete a file of docs/results to measure it again. Then
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 from gsp_unroll.cli import main as gsp_unroll
@@ -68,7 +70,7 @@ def main() -> int:
             continue
         for images in SETS:
             target = options.out / f"{name}_{images}.json"
-            if target.exists():
+            if has_all(target, arguments):
                 print(f"{target.name} is there", file=sys.stderr)
                 continue
             command = ["evaluate", "--data", str(options.data / images), *arguments]
@@ -80,19 +82,28 @@ def main() -> int:
     return 0
 
 
+def has_all(target: Path, arguments: list[str]) -> bool:
+    """Whether the file is there and holds every method that is asked for."""
+    if not target.exists():
+        return False
+    asked = arguments[arguments.index("--methods") + 1].split(",")
+    result = json.loads(target.read_text(encoding="utf-8"))
+    return set(asked) <= {summary["method"] for summary in result["summary"]}
+
+
 def evaluate(command: list[str], data: Path, target: Path) -> int:
     """Run one command and keep its JSON, without the place where the images lie on this machine."""
-    folder = target.with_suffix("")
-    code = gsp_unroll([*command, "--out", str(folder)])
-    if code:
-        return code
-    (written,) = folder.glob("*.json")
-    text = written.read_text(encoding="utf-8")
-    text = text.replace(f" --out {shlex.quote(str(folder))}", "").replace(str(data), "DIR")
-    write_atomically(target, text.encode())
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+    with tempfile.TemporaryDirectory() as folder:
+        code = gsp_unroll([*command, "--out", folder])
+        if code:
+            return code
+        (written,) = Path(folder).glob("*.json")
+        result = json.loads(written.read_text(encoding="utf-8"))
+    shown = [
+        part.replace(str(data), "DIR") if part.startswith(str(data)) else part for part in command
+    ]
+    result["command"] = f"python -m gsp_unroll {shlex.join(shown)}"
+    write_atomically(target, (json.dumps(result, indent=2) + "\n").encode())
     return 0
 
 

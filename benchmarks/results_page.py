@@ -64,7 +64,8 @@ def source(result: dict[str, Any]) -> str:
     machine = result["machine"]
     torch = machine["packages"]["torch"]
     return (
-        f"`{result['command']}`, {result['date'][:10]}, {machine['device']}, "
+        f"`{result['command']}`, {result['date'][:10]}, {machine['processor']}, "
+        f"{machine['device']}, "
         f"{machine['threads']} threads, Python {machine['python']}, torch {torch}."
     )
 

@@ -58,7 +58,7 @@ def compare_times(model: UnrolledNetwork, image: Tensor, quick: bool) -> list[di
         except MethodError as error:
             print(f"{name} left out: {error}")
             continue
-        methods[name] = lambda method=method: method.restore(y, mask)
+        methods[name] = torch.inference_mode()(lambda method=method: method.restore(y, mask))
     rows = []
     times = measure_all(
         methods, warmup=1, repeats=3 if quick else 7, min_seconds=0, max_seconds=120

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,14 @@ from gsp_unroll import checks
 from gsp_unroll.data.images import ImageError
 from gsp_unroll.observe.cfa import CFA
 
+logger = logging.getLogger(__name__)
+
 RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
 
+# Linear sRGB to CIE XYZ under D65 (IEC 61966-2-1).
+_XYZ_FROM_SRGB = np.array(
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+)
 # How LibRaw numbers rotations: quarter turns counter-clockwise.
 _TURNS = {0: 0, 3: 2, 5: 1, 6: 3}
 
@@ -30,13 +37,15 @@ class RawPhoto:
             applied, since networks are trained on photographs that have that curve.
         cfa: Colour filter array from the top-left pixel.
         matrix: Balanced camera colours to linear sRGB ``[3, 3]``; white stays white.
+        exposure: What linear light is multiplied by at the end.
         turns: Quarter turns counter-clockwise that bring the picture upright.
     """
 
     mosaic: Tensor
     cfa: CFA
     matrix: Tensor
-    turns: int
+    turns: int = 0
+    exposure: float = 1.0
 
     def develop(self, restored: Tensor) -> Tensor:
         """Turn restored camera colours into an upright sRGB picture.
@@ -49,7 +58,10 @@ class RawPhoto:
         """
         checks.shape("restored", restored, [3, *self.mosaic.shape[1:]])
         linear = _decode(restored.clamp(0, 1))
-        colours = torch.einsum("ij,jhw->ihw", self.matrix.to(linear), linear).clamp(0, 1)
+        matrix = self.exposure * self.matrix.to(linear)
+        # Where a colour of the sensor was full, so is the result: no magenta highlights.
+        linear = linear.clamp(max=1 / self.exposure)
+        colours = torch.einsum("ij,jhw->ihw", matrix, linear).clamp(0, 1)
         return torch.rot90(_encode(colours), self.turns, (1, 2))
 
 
@@ -79,18 +91,34 @@ def _photo(path: Path, raw: Any) -> RawPhoto:
     number = raw.raw_colors_visible
     letters = np.array(list(names))[number[:rows, :columns]]
     black = np.array(raw.black_level_per_channel, dtype=np.float64)
-    # Relative to green, so that what was not clipped by the sensor is not clipped here.
     gains = np.array(raw.camera_whitebalance, dtype=np.float64)
-    gains[gains == 0] = gains[names.index("G")]
-    gains /= gains[names.index("G")]
-    if not np.isfinite(gains).all():
-        gains = np.ones(4)
-    scale = gains / (raw.white_level - black)
+    green = gains[names.index("G")]
+    if not (np.isfinite(gains).all() and green > 0):
+        gains, green = np.ones(len(gains)), 1.0  # nothing is said about the light
+    gains[gains == 0] = green
+    # The largest one is 1, so that what the sensor did not clip is not clipped here.
+    scale = gains / gains.max() / (raw.white_level - black)
     values = (raw.raw_image_visible - black[number]) * scale[number]
     mosaic = torch.from_numpy(values.clip(0, 1)).float()[None]
-    # All zero for a camera that LibRaw does not know, whose colours are then left as they are.
-    matrix = torch.tensor(raw.color_matrix[:, :3]) if raw.color_matrix.any() else torch.eye(3)
-    return RawPhoto(_encode(mosaic), CFA(letters), matrix, _TURNS.get(raw.sizes.flip, 0))
+    return RawPhoto(
+        _encode(mosaic),
+        CFA(letters),
+        torch.from_numpy(_srgb_from_camera(raw, path)).float(),
+        _TURNS.get(raw.sizes.flip, 0),
+        gains.max() / green,
+    )
+
+
+def _srgb_from_camera(raw: Any, path: Path) -> np.ndarray:
+    """From the file (DNG), else from LibRaw's table of cameras."""
+    if raw.color_matrix.any():
+        return np.array(raw.color_matrix[:, :3], dtype=np.float64)
+    camera_from_srgb = np.array(raw.rgb_xyz_matrix[:3], dtype=np.float64) @ _XYZ_FROM_SRGB
+    white = camera_from_srgb.sum(1, keepdims=True)
+    if not (white > 0).all():
+        logger.warning("the camera of %s is not known: its colours are left as they are", path)
+        return np.eye(3)
+    return np.linalg.inv(camera_from_srgb / white)
 
 
 def _encode(linear: Tensor) -> Tensor:

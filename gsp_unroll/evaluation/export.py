@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import io
@@ -146,7 +147,7 @@ def _json(report: Report, command: str) -> bytes:
 def _machine(device: str) -> dict[str, object]:
     machine: dict[str, object] = {
         "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "python": platform.python_version(),
         "device": device,
         "threads": torch.get_num_threads(),
@@ -155,6 +156,14 @@ def _machine(device: str) -> dict[str, object]:
     if device.startswith("cuda"):
         machine["gpu"] = torch.cuda.get_device_name(device)
     return machine
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

@@ -11,6 +11,8 @@ from typing import TypeVar
 import psutil
 import torch
 
+from gsp_unroll.ops.backends.memory import release
+
 T = TypeVar("T")
 
 _INTERVAL = 0.005
@@ -53,6 +55,7 @@ def peak_memory(function: Callable[[], T], device: torch.device) -> tuple[T, int
 
 def _give_back() -> None:
     gc.collect()
+    release()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if psutil.LINUX else None
     if trim is not None:
         trim(0)

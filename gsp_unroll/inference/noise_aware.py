@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from gsp_unroll import checks
 from gsp_unroll.models.unrolled import UnrolledNetwork
-from gsp_unroll.observe.noise import check_sigma
 
 # Share of the variance of the noise that is asked of the residual. All of it (Morozov) smooths too
 # much, since the graphs were learned from noisy samples; chosen on validation images.
@@ -33,12 +33,13 @@ class NoiseAware(nn.Module):
 
     The second equation fixes :math:`\mu` (discrepancy principle): the residual grows with it, so it
     is found by a few steps of the secant on logarithms. For uGLR and uGTV :math:`T_h` is the square
-    root of the weight of the head. Nothing is trained for noise; below :math:`\sigma` of about
-    8/255 the plain network is better.
+    root of the weight of the head. Nothing is trained for noise; where there is little of it the
+    plain network is better. :func:`~gsp_unroll.inference.restore` calls it for tiles, as any method
+    that is no network, and each tile has a :math:`\mu` of its own.
 
     Args:
         network: Trained without noise.
-        sigma: Standard deviation of the noise on the samples, in their unit.
+        sigma: Standard deviation of the noise on the samples, which are in [0, 1].
 
     Shapes:
         - **y:** ``[B, C, H, W]``
@@ -46,17 +47,13 @@ class NoiseAware(nn.Module):
         - **output:** ``[B, C, H, W]``
 
     Raises:
-        ValueError: If ``sigma`` is not positive and finite, or the network has directed or
+        ValueError: If ``sigma`` is not in (0, 1], or the network has directed or
             normalised Laplacians.
     """
 
     def __init__(self, network: UnrolledNetwork, sigma: float) -> None:
         super().__init__()
-        check_sigma(sigma)
-        if sigma == 0:
-            raise ValueError(
-                "sigma must be more than 0, got 0; without noise use the network alone"
-            )
+        checks.in_range("sigma", sigma, 0.0, 1.0, open_low=True)
         config = network.config
         if config.norm == "directed" or config.laplacian != "combinatorial":
             raise ValueError(

@@ -108,7 +108,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(
             f"{path} holds no gsp_unroll configuration; save with save_pretrained"
         )
-    if metadata.get(_CHECKSUM_KEY) != _checksum(tensors, metadata):
+    if _CHECKSUM_KEY not in metadata:
+        raise CheckpointError(
+            f"{path} holds no checksum: it was not written by save_pretrained of this version"
+        )
+    if metadata[_CHECKSUM_KEY] != _checksum(tensors, metadata):
         raise CheckpointError(
             f"{path} is not what was saved: its checksum does not fit; put back an intact copy"
         )

@@ -55,4 +55,5 @@ class JointGLR:
 
 def channel_mix(transform: Tensor) -> Tensor:
     r""":math:`S_h=T_h^\top T_h`: ``[heads, mixed channels, C] -> [heads, C, C]``."""
-    return transform.mT @ transform
+    with torch.autocast(transform.device.type, enabled=False):
+        return transform.mT @ transform

@@ -144,7 +144,7 @@ class _Trainer:
         step_indices(0, config.train.batch, self.fabric.global_rank, self.fabric.world_size)
         self._seed()
         self._load_images()
-        self._build()
+        self._build(resumed=state is not None)
         if state is not None:
             self._restore(state)
         self._open_logs(resumed=state is not None)
@@ -186,11 +186,11 @@ class _Trainer:
         )
         self.held_out = load_held_out(held_out, config)
 
-    def _build(self) -> None:
+    def _build(self, *, resumed: bool) -> None:
         config = self.config
         self.network = build(config.model)
         self._past: list[dict[str, Any]] = []
-        if config.train.init is not None:
+        if config.train.init is not None and not resumed:
             self._past = start_from(self.network, config.train.init)
         self.averaged = build(config.model).to(self.fabric.device).eval()
         self.adam = torch.optim.Adam(self.network.parameters(), lr=config.train.lr)
@@ -217,6 +217,8 @@ class _Trainer:
             )
         try:
             self.now = _Counters(**state["counters"])
+            # Absent in states from before networks could start from others.
+            self._past = state.get("past", [])
             self.network.load_state_dict(state["model"])
             self.adam.load_state_dict(state["optimizer"])
             self.ema.load_state_dict(state["ema"])
@@ -373,7 +375,9 @@ class _Trainer:
         every, step = self.config.train.validate_every, self.now.step
         if not self.held_out or self.now.validated_at == step:
             return False
-        return done >= 1.0 or (every > 0 and step > 0 and step % every == 0)
+        # Weights that were given may stay the best ones; random ones need not be looked at.
+        first = 1 if self.config.train.init is None else 0
+        return done >= 1.0 or (every > 0 and step >= first and step % every == 0)
 
     def _validate(self) -> None:
         now, rank, world = self.now, self.fabric.global_rank, self.fabric.world_size
@@ -480,6 +484,7 @@ class _Trainer:
                     "counters": dict(vars(self.now)),
                     "config": to_mapping(self.config),
                     "images": self._images(),
+                    "past": self._past,
                     "model": self.network.state_dict(),
                     "optimizer": self.adam.state_dict(),
                     "ema": self.ema.state_dict(),

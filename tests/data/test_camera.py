@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 import torch
 
+from gsp_unroll.data import camera
 from gsp_unroll.data.camera import read_raw
 from gsp_unroll.data.images import ImageError, builtin_images
 from gsp_unroll.inference import restore
@@ -72,8 +75,9 @@ def test_the_samples_are_what_the_camera_saw(pattern, picture, tmp_path):
     assert photo.cfa == CFA(pattern)
     assert photo.mosaic.shape == (1, *picture.shape[1:])
     assert photo.mosaic.dtype == torch.float32
-    camera = np.einsum("ij,jhw->ihw", CAMERA_FROM_SRGB, linear(picture))
-    seen = (camera * photo.cfa.mask(*picture.shape[1:]).numpy()).sum(0)
+    assert photo.exposure == pytest.approx(2)  # that of the largest gain, over that of green
+    balanced = np.einsum("ij,jhw->ihw", CAMERA_FROM_SRGB, linear(picture)) / 2
+    seen = (balanced * photo.cfa.mask(*picture.shape[1:]).numpy()).sum(0)
     np.testing.assert_allclose(linear(photo.mosaic[0].double().numpy()), seen, atol=3e-4)
 
 
@@ -91,6 +95,47 @@ def test_a_turned_camera(picture, tmp_path):
     photo = read_raw(write_dng(tmp_path / "photo.dng", picture, "RGGB", orientation=6))
     upright = photo.develop(torch.rand(3, *picture.shape[1:]))
     assert upright.shape == (3, picture.shape[2], picture.shape[1])
+
+
+def fake_raw(**changes):
+    """What rawpy gives for a camera of LibRaw's table, which is no DNG."""
+    pixels = np.arange(16, dtype=np.uint16).reshape(4, 4) * 100
+    pattern = np.array([[0, 1], [3, 2]], dtype=np.uint8)
+    values = {
+        "color_desc": b"RGBG",
+        "raw_pattern": pattern,
+        "raw_colors_visible": np.tile(pattern, (2, 2)),
+        "raw_image_visible": pixels,
+        "black_level_per_channel": [0, 0, 0, 0],
+        "white_level": 2000,
+        "camera_whitebalance": [2.0, 1.0, 1.5, 0.0],
+        "color_matrix": np.zeros((3, 4)),
+        "rgb_xyz_matrix": np.vstack([CAMERA_FROM_SRGB @ np.linalg.inv(XYZ_FROM_SRGB), [[0] * 3]]),
+        "sizes": SimpleNamespace(flip=6),
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+def test_a_camera_of_the_table_has_its_matrix(caplog):
+    photo = camera._photo(Path("photo.nef"), fake_raw())
+    expected = np.linalg.inv(CAMERA_FROM_SRGB / CAMERA_FROM_SRGB.sum(1, keepdims=True))
+    np.testing.assert_allclose(photo.matrix.numpy(), expected, rtol=1e-3, atol=1e-4)
+    assert photo.turns == 3
+    assert photo.exposure == 2
+    assert not caplog.messages
+    unknown = fake_raw(rgb_xyz_matrix=np.zeros((4, 3)), camera_whitebalance=[0.0] * 4)
+    photo = camera._photo(Path("photo.nef"), unknown)
+    assert torch.equal(photo.matrix, torch.eye(3))
+    assert photo.exposure == 1
+    assert "photo.nef is not known" in caplog.text
+
+
+def test_what_the_sensor_did_not_clip_is_not_clipped():
+    raw = fake_raw(raw_image_visible=np.full((4, 4), 1900, dtype=np.uint16))
+    photo = camera._photo(Path("photo.nef"), raw)
+    assert float(photo.mosaic.max()) < 1
+    white = photo.develop(torch.ones(3, 4, 4))
+    torch.testing.assert_close(white, torch.ones(3, 4, 4))
 
 
 def test_bad_files_and_a_missing_package_are_named(tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def test_it_takes_noise_off():
 
 def test_what_it_cannot_do_is_named():
     model = UGLR(3, **SMALL)
-    with pytest.raises(ValueError, match="sigma must be more than 0, got 0"):
+    with pytest.raises(ValueError, match="sigma must"):
         NoiseAware(model, 0.0)
     with pytest.raises(ValueError, match=r"-0\.1"):
         NoiseAware(model, -0.1)

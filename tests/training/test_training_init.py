@@ -1,12 +1,14 @@
 import json
+import signal
 
 import pytest
 import torch
 from training_helpers import tiny_config
 
 from gsp_unroll.models import build, pretrained_metadata, save_pretrained
-from gsp_unroll.training import train
+from gsp_unroll.training import TrainingInterrupted, train
 from gsp_unroll.training.init import start_from
+from gsp_unroll.training.signals import StopRequest
 
 
 @pytest.fixture
@@ -23,10 +25,38 @@ def test_a_run_starts_from_the_weights_and_goes_on_with_their_history(weights, p
     second = train(tiny_config(photos, train=options), tmp_path / "second").weights
     for old, new in zip(*(load(p, config).values() for p in (path, second)), strict=True):
         assert torch.equal(old, new)
-    history = json.loads(pretrained_metadata(second)["history"])
+    # Nothing was better than what was given, which is a candidate like any other.
+    assert [part["steps"] for part in json.loads(pretrained_metadata(second)["history"])] == [4, 0]
+    last = second.with_name("last.safetensors")
+    history = json.loads(pretrained_metadata(last)["history"])
     assert [part["steps"] for part in history] == [4, 3]
     assert history[0]["files"] == len(list(photos.iterdir())) - config.data.holdout
     assert history[0]["images"] == config.data.folder
+
+
+def test_a_resume_does_not_need_the_first_weights_again(weights, photos, tmp_path):
+    _, path = weights
+    config = tiny_config(photos, train={"steps": 8, "ema": 0, "init": str(path)})
+    stop = {"after": 3}
+
+    class Stop(StopRequest):
+        @property
+        def signum(self):
+            stop["after"] -= 1
+            return signal.SIGTERM if stop["after"] < 0 else 0
+
+        @signum.setter
+        def signum(self, value):
+            pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gsp_unroll.training.loop.StopRequest", Stop)
+        with pytest.raises(TrainingInterrupted):
+            train(config, tmp_path / "run")
+    path.unlink()
+    train(config, tmp_path / "run", resume=True)
+    metadata = pretrained_metadata(tmp_path / "run" / "last.safetensors")
+    assert [part["steps"] for part in json.loads(metadata["history"])] == [4, 8]
 
 
 def load(path, config):
