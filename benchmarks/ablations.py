@@ -100,7 +100,7 @@ def run(config: Config) -> dict[str, Any]:
     megapixels = sum(item.truth.shape[-2] * item.truth.shape[-1] for item in held_out) / 1e6
     return {
         "psnr": psnr(errors, "paper"),
-        "images": {
+        "by_image": {
             item.name: decibel(e) for item, e in zip(held_out, errors.tolist(), strict=True)
         },
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -143,15 +143,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows: list[dict[str, Any]] = []
     if args.out.exists():
         rows = json.loads(args.out.read_text(encoding="utf-8"))["rows"]
+    # Rows of other images, or of a quick run, are others.
+    images = [folder.name if folder else "scikit-image" for folder in (args.data, args.validation)]
+    images += ["quick"] if args.quick else []
     for seed in range(args.seeds):
         for group in args.groups:
             for label, changes in effective(group).items():
                 # One network may be a row of several groups.
-                if find(rows, changes, seed) is not None:
+                if find(rows, changes, seed, images) is not None:
                     continue
                 every = [*changes, *(QUICK if args.quick else [])]
                 measured = run(configuration(every, args.data, args.validation, seed))
-                rows.append({"changes": changes, "seed": seed, **measured})
+                rows.append({"changes": changes, "seed": seed, "images": images, **measured})
                 print(f"{group}: {label}, seed {seed}: {measured['psnr']:.2f} dB", flush=True)
                 write_json(
                     args.out, {"machine": described(args.data, args.validation), "rows": rows}
@@ -167,18 +170,21 @@ def effective(group: str) -> dict[str, list[str]]:
     }
 
 
-def find(rows: Sequence[dict[str, Any]], changes: list[str], seed: int) -> dict[str, Any] | None:
+def find(
+    rows: Sequence[dict[str, Any]], changes: list[str], seed: int, images: list[str]
+) -> dict[str, Any] | None:
     """The row of one network, if it has been measured."""
     for row in rows:
-        if row["changes"] == changes and row["seed"] == seed:
+        if (row["changes"], row["seed"], row["images"]) == (changes, seed, images):
             return row
     return None
 
 
 def group_rows(result: dict[str, Any], group: str) -> dict[str, list[dict[str, Any]]]:
-    """``{label: [the row of each seed]}`` for what has been measured of a group."""
+    """``{label: [the row of each seed]}`` for what was measured of a group, on the last images."""
+    images = result["rows"][-1]["images"] if result["rows"] else []
     found = {
-        label: [row for row in result["rows"] if row["changes"] == changes]
+        label: [r for r in result["rows"] if r["changes"] == changes and r["images"] == images]
         for label, changes in effective(group).items()
     }
     return {label: rows for label, rows in found.items() if rows}
@@ -186,8 +192,8 @@ def group_rows(result: dict[str, Any], group: str) -> dict[str, list[dict[str, A
 
 def mean_by_image(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     """PSNR of each image, mean over seeds."""
-    names = rows[0]["images"] if rows else {}
-    return {name: sum(row["images"][name] for row in rows) / len(rows) for name in names}
+    names = rows[0]["by_image"] if rows else {}
+    return {name: sum(row["by_image"][name] for row in rows) / len(rows) for name in names}
 
 
 def described(*folders: Path | None) -> dict[str, Any]:
@@ -195,7 +201,7 @@ def described(*folders: Path | None) -> dict[str, Any]:
     facts = machine()
     for folder in folders:
         if folder is not None:
-            facts["command"] = facts["command"].replace(str(folder), "DIR")
+            facts["command"] = facts["command"].replace(f" {folder}", " DIR")
     return facts
 
 

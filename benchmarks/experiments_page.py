@@ -57,8 +57,10 @@ def main() -> None:
     machine = "Not measured yet."
     if result is not None:
         facts = result["machine"]
+        trained, judged = result["rows"][-1]["images"][:2]
         machine = (
-            f"`{facts['command']}`, {facts['processor']}, {facts['threads']} threads, torch "
+            f"Trained on {trained}, judged on {judged}. `{facts['command']}`, "
+            f"{facts['processor']}, {facts['threads']} threads, torch "
             f"{facts['packages']['torch']}, {facts['date']}."
         )
     for name, text in {**texts, "machine": machine}.items():

@@ -71,7 +71,7 @@ def restore(
         progress: Show a progress bar (default: ``False``).
 
     Returns:
-        ``[C, H, W]`` on the device of ``image``; observed samples come back bit for bit.
+        ``[C, H, W]`` on the device of ``image``; a network returns observed samples bit for bit.
 
     Raises:
         TypeError: If a dtype or type does not fit.

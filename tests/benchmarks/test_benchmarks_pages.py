@@ -38,7 +38,7 @@ def test_ablations_go_on_where_they_stopped_and_are_drawn(load, tmp_path, monkey
     assert capsys.readouterr().out.count("seed 0") == 1  # the base is a row of both groups
     row = second["rows"][0]
     assert row["parameters"] > 0
-    assert len(row["graph"]) == len(row["images"]) > 0
+    assert len(row["graph"]) == len(row["by_image"]) > 0
     page = load("experiments_page")
     assert page.group_table(second, "prior").count("\n") == 4
     assert page.group_table(second, "blocks").count("\n") == 2  # the base is a row of it, too
