@@ -7,16 +7,13 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from pathlib import Path
 from typing import Any
 
 from ablations import GROUPS, group_rows
 from measure import RESULTS
-from report import table
-
-from gsp_unroll.files import write_atomically
+from report import fill_page, table
 
 PAGE = Path(__file__).parents[1] / "docs" / "experiments.md"
 
@@ -52,7 +49,6 @@ def group_table(result: dict[str, Any] | None, group: str) -> str:
 def main() -> None:
     path = RESULTS / "ablations.json"
     result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    page = PAGE.read_text(encoding="utf-8")
     texts = {group: group_table(result, group) for group in GROUPS}
     machine = "Not measured yet."
     if result is not None:
@@ -63,13 +59,7 @@ def main() -> None:
             f"{facts['processor']}, {facts['threads']} threads, torch "
             f"{facts['packages']['torch']}, {facts['date']}."
         )
-    for name, text in {**texts, "machine": machine}.items():
-        pattern = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not pattern.search(page):
-            raise ValueError(f"{PAGE} has no place for the table {name!r}")
-        page = pattern.sub(lambda m, text=text: f"{m[1]}\n{text}\n\n{m[2]}", page)
-    write_atomically(PAGE, page.encode())
-    print(f"wrote {PAGE}")
+    fill_page(PAGE, {**texts, "machine": machine})
 
 
 if __name__ == "__main__":

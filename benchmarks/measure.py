@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsp_unroll.evaluation.export import processor
 from gsp_unroll.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
@@ -281,7 +282,7 @@ def _bytes(ru_maxrss: int) -> int:
 def machine() -> dict[str, Any]:
     """What a number depends on: processor, memory, devices, versions, date, command line."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gb": round(_memory_bytes() / 1e9, 1),
@@ -297,14 +298,6 @@ def machine() -> dict[str, Any]:
 def _short_arguments() -> list[str]:
     script = Path(sys.argv[0])
     return [f"{script.parent.name}/{script.name}", *sys.argv[1:]]
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _memory_bytes() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,22 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table, numbers to the right."""
     lines = [headers, ["---", *["---:"] * (len(headers) - 1)], *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def fill_page(path: Path, tables: Mapping[str, str]) -> None:
+    """Put each text between ``<!-- table: NAME -->`` and ``<!-- end -->`` of a page.
+
+    Raises:
+        ValueError: If the page has no place for one of them.
+    """
+    page = path.read_text(encoding="utf-8")
+    for name, text in tables.items():
+        pattern = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not pattern.search(page):
+            raise ValueError(f"{path} has no place for the table {name!r}")
+        page = pattern.sub(lambda m, text=text: f"{m[1]}\n{text}\n\n{m[2]}", page)
+    write_atomically(path, page.encode())
+    print(f"wrote {len(tables)} tables into {path}")
 
 
 def milliseconds(timing: Result | None) -> str:

@@ -7,15 +7,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from evaluate_all import OTHER_PATTERNS, RESULTS, SETS, SIGMAS
-from report import table
+from report import fill_page, table
 
 from gsp_unroll.evaluation.protocols import decibel
-from gsp_unroll.files import write_atomically
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 TITLES = {"mcm": "McM", "kodak": "Kodak"}
@@ -166,14 +164,7 @@ def tables() -> dict[str, str]:
 
 
 def main() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    for name, text in tables().items():
-        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not pattern.search(page):
-            raise ValueError(f"{PAGE} has no place for the table {name!r}")
-        page = pattern.sub(lambda m, text=text: f"{m[1]}\n{text}\n\n{m[2]}", page)
-    write_atomically(PAGE, page.encode())
-    print(f"wrote {PAGE}")
+    fill_page(PAGE, tables())
 
 
 if __name__ == "__main__":

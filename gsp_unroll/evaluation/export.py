@@ -147,7 +147,7 @@ def _json(report: Report, command: str) -> bytes:
 def _machine(device: str) -> dict[str, object]:
     machine: dict[str, object] = {
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "python": platform.python_version(),
         "device": device,
         "threads": torch.get_num_threads(),
@@ -158,7 +158,8 @@ def _machine(device: str) -> dict[str, object]:
     return machine
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of the CPU."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

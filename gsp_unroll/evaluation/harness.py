@@ -189,7 +189,9 @@ def evaluate(
         for source in sources:
             bar.set_postfix_str(source.name)
             try:
-                rows += _evaluate_one(source, task, methods, protocols, noise_sigma, seed, device)
+                rows += _evaluate_one(
+                    source, task, methods, protocols, noise_sigma, seed, device, first=not rows
+                )
             except (ValueError, MemoryError, torch.cuda.OutOfMemoryError) as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 skipped.append(Skipped(source.name, reason))
@@ -220,6 +222,8 @@ def _evaluate_one(
     noise_sigma: float,
     seed: int,
     device: str | torch.device,
+    *,
+    first: bool,
 ) -> list[Row]:
     truth = task.prepare(source.load())
     height, width = truth.shape[-2:]
@@ -232,10 +236,8 @@ def _evaluate_one(
     rows = []
     for method in methods:
         try:
-            # What is loaded or compiled at a first call is neither time nor memory of an image.
-            corner = (..., slice(_WARM_UP), slice(_WARM_UP))
-            with torch.inference_mode(), contextlib.suppress(ValueError):
-                method.restore(y[corner].clone(), mask[corner].clone())
+            if first:
+                _warm_up(method, y, mask)
             (estimate, seconds), peak = peak_memory(
                 lambda method=method: _timed(method, y, mask), y.device
             )
@@ -244,6 +246,13 @@ def _evaluate_one(
             raise ValueError(f"{method.name}: {error}") from error
         rows.append(Row(source.name, height, width, method.name, seconds, peak, scores))
     return rows
+
+
+def _warm_up(method: Method, y: Tensor, mask: Tensor) -> None:
+    """What is loaded or compiled at a first call is neither time nor memory of an image."""
+    corner = (..., slice(_WARM_UP), slice(_WARM_UP))
+    with torch.inference_mode(), contextlib.suppress(ValueError):
+        method.restore(y[corner].clone(), mask[corner].clone())
 
 
 def _timed(method: Method, y: Tensor, mask: Tensor) -> tuple[Tensor, float]:

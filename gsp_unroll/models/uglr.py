@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.unrolled import HeadwiseBlock, UnrolledNetwork
@@ -100,13 +99,7 @@ class GLRBlock(HeadwiseBlock):
             prior = GLR(topology, weight, self.config.laplacian, directed=directed)
             return layer(prior, x, observed.unsqueeze(1))
 
-        x = self.to_heads(x)
-        for layer in self.layers:
-            if self.config.checkpointing and self.training:
-                x = checkpoint(run, layer, weight, x, use_reentrant=False)
-            else:
-                x = run(layer, weight, x)
-        return x
+        return self.through_layers(run, weight, self.to_heads(x))
 
     def _scalars(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``alpha``, ``beta`` and ``kappa`` of all layers."""

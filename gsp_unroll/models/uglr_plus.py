@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.unrolled import UnrolledBlock, UnrolledNetwork
@@ -135,12 +134,7 @@ class JointGLRBlock(UnrolledBlock):
         def run(layer: GLRLayer, weight: Tensor, x: Tensor) -> Tensor:
             return layer(self.joint_prior(topology, weight), x, observed)
 
-        for layer in self.layers:
-            if self.config.checkpointing and self.training:
-                x = checkpoint(run, layer, weight, x, use_reentrant=False)
-            else:
-                x = run(layer, weight, x)
-        return x
+        return self.through_layers(run, weight, x)
 
     def _scalars(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """``alpha``, ``beta`` and ``kappa`` of all layers, and how heads mix the channels."""

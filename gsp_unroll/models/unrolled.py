@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -95,6 +95,17 @@ class UnrolledBlock(nn.Module, ABC):
     def learn(self, topology: Topology, seen: Tensor) -> Tensor:
         """Graphs ``[B, heads, M]`` from what is known at each node ``[B, channels, N]``."""
         return self.graph.weights(topology, self.features(seen, topology)).to(seen.dtype)
+
+    def through_layers(
+        self, run: Callable[[nn.Module, Tensor, Tensor], Tensor], weight: Tensor, x: Tensor
+    ) -> Tensor:
+        """``x = run(layer, weight, x)`` layer by layer, each recomputed in backward if asked."""
+        for layer in self.layers:
+            if self.config.checkpointing and self.training:
+                x = checkpoint(run, layer, weight, x, use_reentrant=False)
+            else:
+                x = run(layer, weight, x)
+        return x
 
     def forward(
         self, topology: Topology, x: Tensor, observed: Tensor, attributes: Tensor | None
