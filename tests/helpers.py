@@ -7,12 +7,14 @@ built from ``topology.ends`` by indexing only: autograd gives their gradients wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
+from gsp_unroll.models import UGLRPlus
 from gsp_unroll.ops import available_backends
 from gsp_unroll.topology import BACKENDS, Graph, Grid, Topology
 
@@ -265,3 +267,16 @@ def saved_bytes(function: Callable[[], Tensor]) -> int:
         value = function()
     assert value.requires_grad
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+# --- networks -----------------------------------------------------------------------------------
+
+
+def uglr_plus_with_all(*args: int, **changes: int | str | bool) -> UGLRPlus:
+    """uGLR+ with all its options; what they add does something, as it would not at first."""
+    model = UGLRPlus(*args, mean=True, sees_mask=True, carry=True, **changes)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if re.search(r"mask|mean|carry", name):
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return model

@@ -90,6 +90,8 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     =======================  ===============================================================
 
     :math:`3C` for the signal, its mask and the result, and a quarter for what allocators keep.
+    A learned mean adds :math:`3C`, a mask that the features see :math:`C`, and blocks that hand on
+    their maps twice :math:`maps`.
 
     Args:
         block: Block of a network, on the device where it will run.
@@ -104,7 +106,10 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     graph = c.heads * (c.features + slots * (learning if compiled else _GRAPH))
     whole_block = c.norm != "directed" and c.laplacian == "combinatorial"
     solver = _compiled_solver(c, slots) if compiled and whole_block else _layers(c, slots)
-    numbers = 3 * c.in_channels + max(features, graph, c.heads * slots + solver)
+    images = 3 + 3 * c.mean + c.sees_mask
+    numbers = images * c.in_channels + max(features, graph, c.heads * slots + solver)
+    if c.carry:
+        numbers += 2 * c.maps
     return math.ceil(_MARGIN * itemsize * numbers)
 
 

@@ -28,14 +28,15 @@ class NoiseAware(nn.Module):
     is solved in penalty form:
 
     .. math::
-        \min_x\|Hx-y\|^2+\mu\sum_h\|T_hx\|^2_{L(\tilde w^h)},\qquad
+        \min_x\|Hx-y\|^2+\mu\sum_h\|T_h(x-m)\|^2_{L(\tilde w^h)},\qquad
         \frac{\|Hx-y\|^2}{|\Omega|}=0.7\,\sigma^2
 
     The second equation fixes :math:`\mu` (discrepancy principle): the residual grows with it, so it
     is found by a few steps of the secant on logarithms. For uGLR and uGTV :math:`T_h` is the square
-    root of the weight of the head. Nothing is trained for noise; where there is little of it the
-    plain network is better. :func:`~gsp_unroll.inference.restore` calls it for tiles, as any method
-    that is no network, and each tile has a :math:`\mu` of its own.
+    root of the weight of the head, and :math:`m=0` unless the network learns a mean. Nothing is
+    trained for noise; where there is little of it the plain network is better.
+    :func:`~gsp_unroll.inference.restore` calls it for tiles, as any method that is no network, and
+    each tile has a :math:`\mu` of its own.
 
     Args:
         network: Trained without noise.
@@ -70,12 +71,16 @@ class NoiseAware(nn.Module):
         prior = self.network.blocks[-1].joint_prior(last.topology, last.weight)
         seen = mask.expand_as(y).flatten(-2).to(y.dtype)
         samples = torch.where(mask, y, 0).flatten(-2)
+        mean = torch.zeros_like(samples) if last.mean is None else last.mean
+        # What mu x the prior asks for: nothing unless its mean is other than zero.
+        expected = prior.operator(mean)
         target = _SHARE * self.sigma**2 * float(seen.sum())
 
         def solve(log_mu: float, x: Tensor, tolerance: float) -> tuple[Tensor, float]:
             """The solution for one mu, and the logarithm of how much too large its residual is."""
             mu = 10**log_mu
-            x = _cg(lambda v: seen * v + mu * prior.operator(v), samples, x, tolerance)
+            b = samples + mu * expected
+            x = _cg(lambda v: seen * v + mu * prior.operator(v), b, x, tolerance)
             residual = float((seen * x - samples).square().sum())
             return x, math.log(max(residual, 1e-30) / target)
 

@@ -48,6 +48,8 @@ def restore(
     A network runs block by block: between two blocks only the image is kept, and each block runs
     over tiles that see ``block.reach`` pixels beyond what they keep, everything that the block can
     see. So the result is that of one piece, up to the rounding of convolutions of another size.
+    Blocks that hand on more than an image (``carry``) run together, tile by tile, with a halo of
+    all that they see.
     Tiles are as large as ``max_memory`` allows and are moved to the network's device one by one.
 
     Any other method is called tile by tile, and results near tile borders differ from those of one
@@ -66,8 +68,8 @@ def restore(
             ``"2GB"``).
         tile: Largest side of what a tile keeps, instead of ``max_memory`` (default for other
             methods: 512).
-        halo: Pixels that a tile sees around what it keeps (default: ``block.reach``, the smallest
-            for which tiles change nothing; other methods: 32).
+        halo: Pixels that a tile sees around what it keeps (default: what the network can see, the
+            smallest for which tiles change nothing; other methods: 32).
         progress: Show a progress bar (default: ``False``).
 
     Returns:
@@ -89,7 +91,9 @@ def restore(
         checks.positive_int("halo", halo, minimum=0)
     if isinstance(model, UnrolledNetwork):
         budget = None if tile else parse_bytes("max_memory", max_memory or _MEMORY)
-        return _by_blocks(model, seen, _Plan(seen, tile, budget), halo, progress)
+        _check_network(model, seen)
+        whole = _by_network if model.config.carry else _by_blocks
+        return whole(model, seen, _Plan(seen, tile, budget), halo, progress)
     if max_memory is not None:
         raise ValueError(
             f"max_memory must be None for {type(model).__name__}, whose needs are not known, "
@@ -98,7 +102,7 @@ def restore(
     tiles = tiles_by_side(
         *seen.size, _HALO if halo is None else halo, seen.period, _SIDE if tile is None else tile
     )
-    return _by_tiles(model, seen, tiles, progress)
+    return _by_tiles(model, seen, tiles, seen.samples.device, progress)
 
 
 @dataclass(frozen=True)
@@ -187,9 +191,7 @@ class _Plan:
         return tiles
 
 
-def _by_blocks(
-    model: UnrolledNetwork, seen: _Observation, plan: _Plan, halo: int | None, progress: bool
-) -> Tensor:
+def _check_network(model: UnrolledNetwork, seen: _Observation) -> None:
     config = model.config
     checks.shape("image", seen.samples, [config.in_channels, "H", "W"])
     model.check_dtype("image", seen.samples)
@@ -197,7 +199,12 @@ def _by_blocks(
         raise ValueError(
             f"model must have node_channels=0 to restore an image, got {config.node_channels}"
         )
-    device = model.blocks[0].skip.device
+
+
+def _by_blocks(
+    model: UnrolledNetwork, seen: _Observation, plan: _Plan, halo: int | None, progress: bool
+) -> Tensor:
+    config, device = model.config, model.blocks[0].skip.device
     itemsize = seen.samples.element_size()
     here = seen.samples.device == device
     kept = seen.mask_bytes + 2 * seen.samples.numel() * itemsize if here else 0
@@ -221,19 +228,36 @@ def _by_blocks(
                 part, mask = (
                     value[tile.seen].to(device).flatten(-2).unsqueeze(0) for value in (x, seen.mask)
                 )
-                part, _ = block(grid, part, mask, None)
+                part = block(grid, part, mask).estimate
                 after[tile.kept] = part.view(-1, height, width)[tile.inner].to(after.device)
                 bar.update()
             x, after = after, x
     return x
 
 
-def _by_tiles(model: Restorer, seen: _Observation, tiles: list[Tile], progress: bool) -> Tensor:
+def _by_network(
+    model: UnrolledNetwork, seen: _Observation, plan: _Plan, halo: int | None, progress: bool
+) -> Tensor:
+    """All blocks tile by tile: what they hand on besides the image is too large for an image."""
+    device = model.blocks[0].skip.device
+    itemsize = seen.samples.element_size()
+    here = seen.samples.device == device
+    kept = seen.mask_bytes + seen.samples.numel() * itemsize if here else 0
+    reach = sum(block.reach for block in model.blocks) + fill_reach(seen.mask)
+    # The samples of a tile beside the block that runs.
+    per_pixel = bytes_per_pixel(model.blocks[-1], itemsize) + seen.samples.shape[0] * itemsize
+    tiles = plan.tiles(reach if halo is None else halo, per_pixel, kept)
+    return _by_tiles(model, seen, tiles, device, progress)
+
+
+def _by_tiles(
+    model: Restorer, seen: _Observation, tiles: list[Tile], device: torch.device, progress: bool
+) -> Tensor:
     out = torch.empty(seen.samples.shape, dtype=seen.samples.dtype, device=seen.samples.device)
     with _bar(len(tiles), progress) as bar:
         for tile in tiles:
-            y, mask = seen.at(tile.seen)
-            out[tile.kept] = model(y[None], mask[None])[0][tile.inner]
+            y, mask = (value.to(device).unsqueeze(0) for value in seen.at(tile.seen))
+            out[tile.kept] = model(y, mask)[0][tile.inner].to(out.device)
             bar.update()
     return out
 

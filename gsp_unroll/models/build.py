@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.models.config import OPTIONS, ModelConfig
 from gsp_unroll.models.uglr import UGLR
 from gsp_unroll.models.uglr_plus import UGLRPlus
 from gsp_unroll.models.ugtv import UGTV
@@ -15,7 +15,12 @@ def build(config: ModelConfig) -> UnrolledNetwork:
         raise TypeError(f"config must be a ModelConfig, got {type(config).__name__}")
     arguments = config.as_dict()
     name = arguments.pop("name")
+    if name == "uglr-plus":
+        arguments.pop("laplacian")
+        return UGLRPlus(**arguments)
+    for option in OPTIONS:
+        arguments.pop(option)
     if name == "uglr":
         return UGLR(**arguments)
     arguments.pop("laplacian")
-    return UGLRPlus(**arguments) if name == "uglr-plus" else UGTV(**arguments)
+    return UGTV(**arguments)

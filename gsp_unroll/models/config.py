@@ -10,6 +10,8 @@ from gsp_unroll.priors import LAPLACIANS
 from gsp_unroll.topology.grid import check_window
 
 NETWORKS = ("uglr", "ugtv", "uglr-plus")
+# What uGLR+ may have beyond the published form. A new network with it starts as one without it.
+OPTIONS = ("mean", "sees_mask", "carry")
 FEATURES = ("cnn", "mlp", "gnn")
 
 
@@ -33,6 +35,9 @@ class ModelConfig:
         node_channels: Further node attributes that the features see (``mlp`` and ``gnn``).
         checkpointing: Recompute features and graphs in backward instead of keeping them, and layers
             where they are not recomputed anyway.
+        mean: The prior has a learned mean; ``"uglr-plus"`` only, as the next two.
+        sees_mask: The features see which samples are observed.
+        carry: The features of a block see the hidden maps of the block before.
     """
 
     name: str = "ugtv"
@@ -49,6 +54,9 @@ class ModelConfig:
     features_from: str = "cnn"
     node_channels: int = 0
     checkpointing: bool = False
+    mean: bool = False
+    sees_mask: bool = False
+    carry: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of("name", self.name, NETWORKS)
@@ -59,9 +67,15 @@ class ModelConfig:
         checks.one_of("norm", self.norm, NORMS)
         checks.one_of("laplacian", self.laplacian, LAPLACIANS)
         checks.one_of("features_from", self.features_from, FEATURES)
-        if not isinstance(self.checkpointing, bool):
-            kind = type(self.checkpointing).__name__
-            raise TypeError(f"checkpointing must be a bool, got {kind} {self.checkpointing!r}")
+        for switch in (*OPTIONS, "checkpointing"):
+            value = getattr(self, switch)
+            if not isinstance(value, bool):
+                raise TypeError(f"{switch} must be a bool, got {type(value).__name__} {value!r}")
+            if value and switch in OPTIONS and self.name != "uglr-plus":
+                raise ValueError(
+                    f"{switch} must be False with name={self.name!r}, the published form; "
+                    "name='uglr-plus' has it"
+                )
         if self.features_from == "cnn" and self.node_channels:
             raise ValueError(
                 f"node_channels must be 0 with features_from='cnn', got {self.node_channels}"

@@ -74,15 +74,15 @@ class UGLR(UnrolledNetwork):
             )
         )  # fmt: skip
 
-    def make_block(self) -> GLRBlock:
-        return GLRBlock(self.config)
+    def make_block(self, carry: bool) -> GLRBlock:
+        return GLRBlock(self.config, carry)
 
 
 class GLRBlock(HeadwiseBlock):
     """Block of :class:`UGLR`."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
+        super().__init__(config, carry)
         self.layers = nn.ModuleList(
             GLRLayer(config.cg_steps, config.heads) for _ in range(config.layers)
         )

@@ -30,6 +30,15 @@ class UGLRPlus(UnrolledNetwork):
     symmetric and positive semidefinite and the samples stay exact; the maximum principle for each
     channel is given up.
 
+    With ``mean`` the features also say what the signal should be. The block then solves
+
+    .. math:: \min_x\sum_h\|T_h(x-m)\|_{L(\tilde w^h)}^2\quad\text{s.t. }Hx=y
+
+    the conditional mean of a Gaussian Markov random field with mean :math:`m` and precision
+    :math:`\sum_hT_h^\top L_hT_h`: the graphs spread what the samples say beyond the mean. :math:`m`
+    is a linear map of the last hidden layer plus a learned share of the current signal, both zero
+    at first.
+
     Args:
         in_channels: Channels of the signal (default: 3).
         blocks: Number of blocks (default: 5).
@@ -43,6 +52,9 @@ class UGLRPlus(UnrolledNetwork):
         features_from: ``"cnn"`` for images, ``"mlp"`` or ``"gnn"`` for any graph (default:
             ``"cnn"``).
         node_channels: Further node attributes for ``"mlp"`` and ``"gnn"`` (default: 0).
+        mean: Learn a mean of the prior (default: ``False``).
+        sees_mask: The features see which samples are observed (default: ``False``).
+        carry: The features of a block see the maps of the block before (default: ``False``).
         checkpointing: Recompute features, graphs and layers in backward (default: ``False``).
 
     Shapes:
@@ -69,17 +81,21 @@ class UGLRPlus(UnrolledNetwork):
         norm: str = "softmax",
         features_from: str = "cnn",
         node_channels: int = 0,
+        mean: bool = False,
+        sees_mask: bool = False,
+        carry: bool = False,
         checkpointing: bool = False,
     ) -> None:
         super().__init__(
             ModelConfig(
                 "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
                 norm, "combinatorial", features_from, node_channels, checkpointing,
+                mean, sees_mask, carry,
             )
         )  # fmt: skip
 
-    def make_block(self) -> JointGLRBlock:
-        return JointGLRBlock(self.config)
+    def make_block(self, carry: bool) -> JointGLRBlock:
+        return JointGLRBlock(self.config, carry)
 
 
 # The compiled solver takes one thread an image. It is as fast as this many threads on the layers
@@ -95,8 +111,8 @@ class JointGLRBlock(UnrolledBlock):
     # The last feature of each head is the logarithm of its gate.
     gates = 1
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
+        super().__init__(config, carry)
         self.layers = nn.ModuleList(GLRLayer(config.cg_steps, 1) for _ in range(config.layers))
         self.transform = nn.Parameter(
             torch.empty(config.heads, config.in_channels, config.in_channels)
@@ -115,11 +131,10 @@ class JointGLRBlock(UnrolledBlock):
             for parameter in (last.weight, last.bias):
                 parameter.unflatten(0, (self.config.heads, -1))[:, -1].zero_()
 
-    def learn(self, topology: Topology, seen: Tensor) -> Tensor:
-        learned = self.features(seen, topology)
-        weight = self.graph.weights(topology, learned[:, :, :-1])
-        gate = learned[:, :, -1].to(weight.dtype).softmax(1)
-        return gated_weights(topology, weight, gate).to(seen.dtype)
+    def weights(self, topology: Topology, features: Tensor) -> Tensor:
+        weight = self.graph.weights(topology, features[:, :, :-1])
+        gate = features[:, :, -1].to(weight.dtype).softmax(1)
+        return gated_weights(topology, weight, gate)
 
     def joint_prior(self, topology: Topology, weight: Tensor) -> JointGLR:
         return JointGLR(topology, weight, self.transform)

@@ -79,15 +79,15 @@ class UGTV(UnrolledNetwork):
             )
         )  # fmt: skip
 
-    def make_block(self) -> GTVBlock:
-        return GTVBlock(self.config)
+    def make_block(self, carry: bool) -> GTVBlock:
+        return GTVBlock(self.config, carry)
 
 
 class GTVBlock(HeadwiseBlock):
     """Block of :class:`UGTV`."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
+        super().__init__(config, carry)
         self.layers = nn.ModuleList(
             GTVLayer(config.cg_steps, config.heads) for _ in range(config.layers)
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,18 +37,41 @@ class BlockReport:
         topology: Structure.
         weight: Learned planar weights ``[B, heads, M]``; ``[B, heads, 2, M]`` if directed.
         estimate: Signal after the block ``[B, C, N]``.
+        mean: Mean of the prior ``[B, C, N]`` if it is learned.
     """
 
     topology: Topology
     weight: Tensor
     estimate: Tensor
+    mean: Tensor | None
+
+
+class BlockResult(NamedTuple):
+    """What one block hands on.
+
+    Attributes:
+        estimate: The next signal ``[B, C, N]``.
+        weight: Learned planar weights.
+        mean: Learned mean of the prior ``[B, C, N]``, or ``None``.
+        maps: Maps of the features for the next block with ``carry``, or ``None``.
+    """
+
+    estimate: Tensor
+    weight: Tensor
+    mean: Tensor | None = None
+    maps: Tensor | None = None
 
 
 class UnrolledBlock(nn.Module, ABC):
     """Learn graphs from the current signal, solve on them, blend with the input.
 
     The samples are put back into ``x_new``, what the solvers return, then
-    ``p x_new + (1 - p) x`` with learned ``p`` (0.95 at first).
+    ``p x_new + (1 - p) x`` with learned ``p`` (0.95 at first). With a learned mean ``m`` the
+    solvers restore ``x - m``, and ``m`` is added to the result.
+
+    Args:
+        config: Size and form of the network.
+        carry: The features see the maps of the block before.
     """
 
     layers: nn.ModuleList
@@ -57,14 +80,23 @@ class UnrolledBlock(nn.Module, ABC):
     # Further outputs of the features for each head.
     gates = 0
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
         super().__init__()
-        seen = config.in_channels + config.node_channels
-        size = (seen, config.heads, config.features + self.gates, config.maps)
+        channels = config.in_channels
+        size = (channels + config.node_channels, config.heads, config.features + self.gates)
+        options = {
+            "maps": config.maps,
+            "mask_channels": channels if config.sees_mask else 0,
+            "mean_channels": channels if config.mean else 0,
+            "carry": carry,
+        }
         if config.features_from == "cnn":
-            self.features = ImageFeatures(*size)
+            self.features = ImageFeatures(*size, **options)
         else:
-            self.features = NodeFeatures(*size, hops=2 if config.features_from == "gnn" else 0)
+            hops = 2 if config.features_from == "gnn" else 0
+            self.features = NodeFeatures(*size, hops=hops, **options)
+        # Share of the current signal in the mean.
+        self.mean_share = nn.Parameter(torch.tensor(0.0)) if config.mean else None
         self.graph = MahalanobisGraph(config.heads, config.features, config.norm)
         self.skip = nn.Parameter(torch.tensor(0.95))
         self.config = config
@@ -92,9 +124,26 @@ class UnrolledBlock(nn.Module, ABC):
     def joint_prior(self, topology: Topology, weight: Tensor) -> JointGLR:
         """The learned graphs ``weight [B, heads, M]`` as one prior on ``[B, C, N]``."""
 
-    def learn(self, topology: Topology, seen: Tensor) -> Tensor:
-        """Graphs ``[B, heads, M]`` from what is known at each node ``[B, channels, N]``."""
-        return self.graph.weights(topology, self.features(seen, topology)).to(seen.dtype)
+    def weights(self, topology: Topology, features: Tensor) -> Tensor:
+        """Graphs ``[B, heads, M]`` from ``features [B, heads, F, N]``."""
+        return self.graph.weights(topology, features)
+
+    def learn(
+        self,
+        topology: Topology,
+        x: Tensor,
+        observed: Tensor,
+        attributes: Tensor | None,
+        carried: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Graphs ``[B, heads, M]``, the mean of the prior, and maps for the next block."""
+        seen = x if attributes is None else torch.cat([x, attributes], dim=1)
+        learned = self.features(seen, topology, observed, carried)
+        mean = learned.mean
+        if mean is not None:
+            mean = mean.to(x.dtype) + self.mean_share.to(x.dtype) * x
+        weight = self.weights(topology, learned.features).to(x.dtype)
+        return weight, mean, learned.maps if self.config.carry else None
 
     def through_layers(
         self, run: Callable[[nn.Module, Tensor, Tensor], Tensor], weight: Tensor, x: Tensor
@@ -108,28 +157,37 @@ class UnrolledBlock(nn.Module, ABC):
         return x
 
     def forward(
-        self, topology: Topology, x: Tensor, observed: Tensor, attributes: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the next signal ``[B, C, N]`` and the learned weights."""
-        seen = x if attributes is None else torch.cat([x, attributes], dim=1)
+        self,
+        topology: Topology,
+        x: Tensor,
+        observed: Tensor,
+        attributes: Tensor | None = None,
+        carried: Tensor | None = None,
+    ) -> BlockResult:
+        """The next signal, and what it was made with."""
+        seen = (topology, x, observed, attributes, carried)
         if self.config.checkpointing and self.training:
             # Nothing here is random: no state of a generator to keep.
-            weight = checkpoint(
-                self.learn, topology, seen, use_reentrant=False, preserve_rng_state=False
+            weight, mean, maps = checkpoint(
+                self.learn, *seen, use_reentrant=False, preserve_rng_state=False
             )
         else:
-            weight = self.learn(topology, seen)
-        restored = self.restore(topology, weight, x, observed)
+            weight, mean, maps = self.learn(*seen)
+        if mean is None:
+            restored = self.restore(topology, weight, x, observed)
+        else:
+            restored = mean + self.restore(topology, weight, x - mean, observed)
         skip = self.skip.to(x.dtype)
         # On observed nodes the blend is of y with y, but not bit for bit: keep x there.
-        return torch.where(observed, x, skip * restored + (1 - skip) * x), weight
+        x = torch.where(observed, x, skip * restored + (1 - skip) * x)
+        return BlockResult(x, weight, mean, maps)
 
 
 class HeadwiseBlock(UnrolledBlock):
     """Solve on each graph alone and mix: ``x_new = sum_h a_h x_h``, ``a_h = 1/heads`` at first."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
+        super().__init__(config, carry)
         self.head_weight = nn.Parameter(torch.full((config.heads,), 1 / config.heads))
 
     @abstractmethod
@@ -168,11 +226,14 @@ class UnrolledNetwork(nn.Module, ABC):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.blocks = nn.ModuleList(self.make_block() for _ in range(config.blocks))
+        # The first block has none before it.
+        self.blocks = nn.ModuleList(
+            self.make_block(carry=config.carry and k > 0) for k in range(config.blocks)
+        )
 
     @abstractmethod
-    def make_block(self) -> UnrolledBlock:
-        """One new block."""
+    def make_block(self, carry: bool) -> UnrolledBlock:
+        """One new block, whose features see the maps of the block before with ``carry``."""
 
     def forward(
         self,
@@ -299,10 +360,11 @@ class UnrolledNetwork(nn.Module, ABC):
         checks.same_device(y=x, network=self.blocks[0].skip)
         self._check_attributes(attributes, x)
         observed = observed.reshape_as(x)
+        maps = None
         for block in self.blocks:
-            x, weight = block(topology, x, observed, attributes)
+            x, weight, mean, maps = block(topology, x, observed, attributes, maps)
             if reports is not None:
-                reports.append(BlockReport(topology, weight, x))
+                reports.append(BlockReport(topology, weight, x, mean))
         return x.view_as(y)
 
     def check_dtype(self, name: str, y: Tensor) -> None:

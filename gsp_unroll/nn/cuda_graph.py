@@ -57,8 +57,8 @@ class CapturedBlock(nn.Module):
     """A block that runs as a CUDA graph, one for each kind of input.
 
     Args:
-        block: Module called as ``block(topology, x, observed, attributes)`` that returns the next
-            signal and the weights; it must not ask the device for values.
+        block: :class:`~gsp_unroll.models.unrolled.UnrolledBlock`; it must not ask the device for
+            values.
     """
 
     def __init__(self, block: nn.Module) -> None:
@@ -73,21 +73,36 @@ class CapturedBlock(nn.Module):
             return getattr(super().__getattr__("block"), name)
 
     def forward(
-        self, topology: Topology, x: Tensor, observed: Tensor, attributes: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        topology: Topology,
+        x: Tensor,
+        observed: Tensor,
+        attributes: Tensor | None = None,
+        carried: Tensor | None = None,
+    ) -> Any:
         """As the block itself; no gradient goes through the returned weights."""
-        inputs = (x, observed) if attributes is None else (x, observed, attributes)
-        key = (topology, torch.is_grad_enabled(), self.training, *_autocast(), *map(_kind, inputs))
+        given = (x, observed, attributes, carried)
+        present = [k for k, value in enumerate(given) if value is not None]
+        inputs = tuple(given[k] for k in present)
+        key = (topology, torch.is_grad_enabled(), self.training, *_autocast(), *present)
+        key += tuple(map(_kind, inputs))
         if key not in self._recorded:
+            # Graphs give tensors only: which of the results of the block those are.
+            form: list[Any] = []
 
-            def run(
-                x: Tensor, observed: Tensor, attributes: Tensor | None = None
-            ) -> tuple[Tensor, Tensor]:
-                result, weight = self.block(topology, x, observed, attributes)
-                return result, weight.detach()
+            def run(*values: Tensor) -> tuple[Tensor, ...]:
+                arguments: list[Tensor | None] = [None] * len(given)
+                for k, value in zip(present, values, strict=True):
+                    arguments[k] = value
+                result = self.block(topology, *arguments)
+                result = result._replace(weight=result.weight.detach())
+                form[:] = [result._make(value is not None for value in result)]
+                return tuple(value for value in result if value is not None)
 
-            self._recorded[key] = Recording(run, inputs, tuple(self.block.parameters()))
-        return self._recorded[key](*inputs)
+            self._recorded[key] = Recording(run, inputs, tuple(self.block.parameters())), form
+        recording, form = self._recorded[key]
+        found = iter(recording(*inputs))
+        return form[0]._make(next(found) if there else None for there in form[0])
 
 
 def _device(network: nn.Module) -> torch.device:

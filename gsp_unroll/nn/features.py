@@ -1,6 +1,10 @@
-"""What the graph is learned from: one feature vector for each head at each node."""
+"""What a block learns at each node: feature vectors for the graphs, and a mean of the signal."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +14,112 @@ from gsp_unroll.ops import planar
 from gsp_unroll.topology import Grid, Topology
 
 
-class ImageFeatures(nn.Module):
+class Learned(NamedTuple):
+    """What :class:`ImageFeatures` and :class:`NodeFeatures` return.
+
+    Attributes:
+        features: One vector for each head at each node ``[B, heads, features, N]``.
+        mean: Expected signal ``[B, mean_channels, N]``, ``None`` without ``mean_channels``.
+        maps: The last hidden layer, which the next block may see.
+    """
+
+    features: Tensor
+    mean: Tensor | None
+    maps: Tensor
+
+
+class _Features(nn.Module, ABC):
+    """Layers at the nodes or around them, and what may go in and out beside the signal.
+
+    All that is optional starts at zero: a network with it computes at first what the one without
+    it computes.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        layer: Callable[[int, int], nn.Module],
+        heads: int,
+        mask_channels: int,
+        mean_channels: int,
+        carry: bool,
+    ) -> None:
+        super().__init__()
+        checks.positive_int("mask_channels", mask_channels, minimum=0)
+        checks.positive_int("mean_channels", mean_channels, minimum=0)
+        self.heads, self.features = heads, widths[-1] // heads
+        layers: list[nn.Module] = []
+        for before, after in zip(widths[:-1], widths[1:], strict=True):
+            layers += [layer(before, after), nn.ReLU(inplace=True)]
+        self.net = nn.Sequential(*layers[:-1])
+        maps = widths[-2]
+        self.mask = self._pointwise(mask_channels, maps, bias=False) if mask_channels else None
+        self.mean = self._pointwise(maps, mean_channels) if mean_channels else None
+        # One factor a map: which of the maps of the block before are worth adding, and how much.
+        self.carry = self._factors(maps) if carry else None
+
+    def zero_options(self) -> None:
+        """Set what is optional to zero, so that it changes nothing."""
+        for part in (self.mask, self.mean):
+            if part is not None:
+                for parameter in part.parameters():
+                    nn.init.zeros_(parameter)
+        if self.carry is not None:
+            nn.init.zeros_(self.carry)
+
+    @staticmethod
+    @abstractmethod
+    def _pointwise(inputs: int, outputs: int, bias: bool = True) -> nn.Module:
+        """A linear layer at each node."""
+
+    @staticmethod
+    @abstractmethod
+    def _factors(channels: int) -> nn.Parameter:
+        """A factor for each channel."""
+
+    @abstractmethod
+    def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
+        """``[B, C, N]`` as the layers want it."""
+
+    @abstractmethod
+    def _flat(self, x: Tensor) -> Tensor:
+        """Inverse of :meth:`_arrange`."""
+
+    def _seen(self, x: Tensor, topology: Topology) -> Tensor:
+        """What the first layer sees, arranged."""
+        return self._arrange(x, topology)
+
+    def forward(
+        self,
+        x: Tensor,
+        topology: Topology,
+        observed: Tensor | None = None,
+        carried: Tensor | None = None,
+    ) -> Learned:
+        """Features of each node.
+
+        Args:
+            x: Signal and attributes ``[B, in_channels, N]``.
+            topology: Structure.
+            observed: Boolean ``[B, mask_channels, N]``; read if there are ``mask_channels``.
+            carried: ``maps`` of the block before; read with ``carry``.
+
+        Raises:
+            TypeError: If ``topology`` is not of the kind that the layers need.
+        """
+        hidden = self.net[0](self._seen(x, topology))
+        if self.mask is not None:
+            hidden = hidden + self.mask(self._arrange(observed.to(x.dtype), topology))
+        if self.carry is not None:
+            hidden = hidden + self.carry * carried
+        for layer in self.net[1:-1]:
+            hidden = layer(hidden)
+        features = self._flat(self.net[-1](hidden)).unflatten(1, (self.heads, self.features))
+        mean = None if self.mean is None else self._flat(self.mean(hidden))
+        return Learned(features, mean, hidden)
+
+
+class ImageFeatures(_Features):
     r"""Four 3x3 convolutions with ReLU between them (Do et al., NeurIPS 2024).
 
     Args:
@@ -18,20 +127,31 @@ class ImageFeatures(nn.Module):
         heads: Number of graphs.
         features: Length of the feature vector of each graph.
         maps: Channels between the convolutions (default: 48).
+        mask_channels: Channels of the mask, if the features see it (default: 0).
+        mean_channels: Channels of a learned mean (default: 0, none).
+        carry: See the maps of the block before (default: ``False``).
 
     Shapes:
         - **x:** ``[B, in_channels, N]`` on a :class:`~gsp_unroll.topology.Grid`
-        - **output:** ``[B, heads, features, N]``
+        - **output:** :class:`Learned`; ``maps`` are ``[B, maps, H, W]``
     """
 
-    def __init__(self, in_channels: int, heads: int, features: int, maps: int = 48) -> None:
-        super().__init__()
-        self.heads, self.features = heads, features
+    def __init__(
+        self,
+        in_channels: int,
+        heads: int,
+        features: int,
+        maps: int = 48,
+        *,
+        mask_channels: int = 0,
+        mean_channels: int = 0,
+        carry: bool = False,
+    ) -> None:
+        def layer(before: int, after: int) -> nn.Module:
+            return nn.Conv2d(before, after, kernel_size=3, padding=1)
+
         widths = [in_channels, maps, maps, maps, heads * features]
-        layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Conv2d(before, after, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
-        self.net = nn.Sequential(*layers[:-1])
+        super().__init__(widths, layer, heads, mask_channels, mean_channels, carry)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -40,28 +160,34 @@ class ImageFeatures(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
+        self.zero_options()
+
+    @staticmethod
+    def _pointwise(inputs: int, outputs: int, bias: bool = True) -> nn.Module:
+        return nn.Conv2d(inputs, outputs, kernel_size=1, bias=bias)
+
+    @staticmethod
+    def _factors(channels: int) -> nn.Parameter:
+        return nn.Parameter(torch.empty(channels, 1, 1))
 
     def reach(self, window: int) -> int:
         """Pixels over which the image still changes a feature, one for each convolution."""
         del window
         return sum(isinstance(layer, nn.Conv2d) for layer in self.net)
 
-    def forward(self, x: Tensor, topology: Topology) -> Tensor:
-        """Features of each pixel.
-
-        Raises:
-            TypeError: If ``topology`` is not a grid.
-        """
+    def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
         if not isinstance(topology, Grid):
             raise TypeError(
                 f"convolutional features need a Grid, got {type(topology).__name__}: images of one "
                 'size as image_to_data makes them; for general graphs features_from="mlp" or "gnn"'
             )
-        out = self.net(x.unflatten(-1, (topology.height, topology.width)))
-        return out.flatten(-2).unflatten(1, (self.heads, self.features))
+        return x.unflatten(-1, (topology.height, topology.width))
+
+    def _flat(self, x: Tensor) -> Tensor:
+        return x.flatten(-2)
 
 
-class NodeFeatures(nn.Module):
+class NodeFeatures(_Features):
     r"""An MLP at each node, optionally with ``hops`` rounds of neighbourhood means in front of it.
 
     With :math:`P=D^{-1}A` the mean over neighbours, the MLP sees
@@ -74,37 +200,59 @@ class NodeFeatures(nn.Module):
         features: Length of the feature vector of each graph.
         maps: Width of the hidden layers (default: 48).
         hops: Rounds of neighbourhood means (default: 0).
+        mask_channels: Channels of the mask, if the features see it (default: 0).
+        mean_channels: Channels of a learned mean (default: 0, none).
+        carry: See the maps of the block before (default: ``False``).
 
     Shapes:
         - **x:** ``[B, in_channels, N]``
-        - **output:** ``[B, heads, features, N]``
+        - **output:** :class:`Learned`; ``maps`` are ``[B, N, maps]``
     """
 
     def __init__(
-        self, in_channels: int, heads: int, features: int, maps: int = 48, hops: int = 0
+        self,
+        in_channels: int,
+        heads: int,
+        features: int,
+        maps: int = 48,
+        hops: int = 0,
+        *,
+        mask_channels: int = 0,
+        mean_channels: int = 0,
+        carry: bool = False,
     ) -> None:
-        super().__init__()
         checks.positive_int("hops", hops, minimum=0)
-        self.heads, self.features, self.hops = heads, features, hops
         widths = [in_channels * (hops + 1), maps, maps, heads * features]
-        layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        self.net = nn.Sequential(*layers[:-1])
+        super().__init__(widths, nn.Linear, heads, mask_channels, mean_channels, carry)
+        self.hops = hops
+        self.zero_options()
+
+    @staticmethod
+    def _pointwise(inputs: int, outputs: int, bias: bool = True) -> nn.Module:
+        return nn.Linear(inputs, outputs, bias=bias)
+
+    @staticmethod
+    def _factors(channels: int) -> nn.Parameter:
+        return nn.Parameter(torch.empty(channels))
 
     def reach(self, window: int) -> int:
         """Pixels over which the signal still changes a feature, on a grid with this window."""
         return self.hops * (window // 2)
 
-    def forward(self, x: Tensor, topology: Topology) -> Tensor:
-        """Features of each node."""
-        seen = [x]
+    def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
+        del topology
+        return x.mT
+
+    def _flat(self, x: Tensor) -> Tensor:
+        return x.mT
+
+    def _seen(self, x: Tensor, topology: Topology) -> Tensor:
+        rounds = [x]
         if self.hops:
             ones = x.new_ones(x.shape[0], topology.num_edges)
             degree = planar.degree(topology, ones).clamp(min=1).unsqueeze(-2)
             for _ in range(self.hops):
-                last = seen[-1]
+                last = rounds[-1]
                 # P x = x - D^-1 L x; an isolated node keeps its own value.
-                seen.append(last - planar.laplacian(topology, ones, last) / degree)
-        out = self.net(torch.cat(seen, dim=1).transpose(1, 2)).transpose(1, 2)
-        return out.unflatten(1, (self.heads, self.features))
+                rounds.append(last - planar.laplacian(topology, ones, last) / degree)
+        return self._arrange(torch.cat(rounds, dim=1), topology)

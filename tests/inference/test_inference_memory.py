@@ -4,6 +4,7 @@ from itertools import accumulate
 
 import pytest
 import torch
+from helpers import uglr_plus_with_all
 from torch.profiler import ProfilerActivity, profile
 
 from gsp_unroll.inference.memory import (
@@ -64,7 +65,7 @@ def peak_bytes(call) -> int:
     return max(accumulate(size for *_, size in changes))
 
 
-@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
+@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus, uglr_plus_with_all])
 @pytest.mark.parametrize(
     "change",
     [
@@ -86,6 +87,16 @@ def test_a_block_needs_no_more_than_its_formula(network, change):
     assert used <= bytes_per_pixel(block)
     # A tile that could be three times as large would be a waste of time.
     assert bytes_per_pixel(block) <= 3 * used
+
+
+def test_blocks_that_hand_on_their_maps_need_no_more_than_the_formula():
+    model = uglr_plus_with_all(blocks=3, layers=1, cg_steps=2).eval()
+    side = 48
+    y, mask = torch.rand(1, 3, side, side), CFA("RGGB").mask(side, side)
+    with torch.inference_mode():
+        used = peak_bytes(lambda: model(y, mask)) / side**2
+    assert used <= bytes_per_pixel(model.blocks[-1]) + 3 * 4
+    assert bytes_per_pixel(model.blocks[-1]) <= 3 * used
 
 
 def test_the_first_guess_needs_no_more_than_its_formula():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers import uglr_plus_with_all
 
 from gsp_unroll.data.images import builtin_images
 from gsp_unroll.evaluation import psnr
@@ -22,7 +23,7 @@ def noisy(sigma, side=64):
     return truth, observe(truth, mask, noise_sigma=sigma, generator=rng), mask
 
 
-@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
+@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus, uglr_plus_with_all])
 def test_it_solves_the_penalty_form_and_leaves_the_stated_residual(network):
     torch.manual_seed(0)
     model, sigma = network(3, **SMALL).double().eval(), 0.1
@@ -34,7 +35,8 @@ def test_it_solves_the_penalty_form_and_leaves_the_stated_residual(network):
     # The gradient vanishes for the one mu that fits best.
     last = model.explain(y[None], mask)[-1]
     prior = model.blocks[-1].requires_grad_(False).joint_prior(last.topology, last.weight)
-    pull, push = prior.operator(x.flatten(-2)).flatten(), residual.flatten()
+    mean = 0 if last.mean is None else last.mean
+    pull, push = prior.operator(x.flatten(-2) - mean).flatten(), residual.flatten()
     mu = -(pull @ push) / (pull @ pull)
     assert mu > 0
     assert float((push + mu * pull).norm() / push.norm()) < 1e-2

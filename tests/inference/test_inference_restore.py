@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers import uglr_plus_with_all
 
 from gsp_unroll.inference import bytes_per_pixel, restore
 from gsp_unroll.models import IGLR, UGLR, UGTV, UGLRPlus
 from gsp_unroll.observe import CFA, decimation_mask, fill_in, random_mask
 
 SMALL = {"blocks": 2, "layers": 2, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
-every_network = pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
+every_network = pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus, uglr_plus_with_all])
 
 
 def tiny(network=UGLR, channels=3, **changes):

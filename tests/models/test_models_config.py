@@ -15,6 +15,7 @@ SMALL = {"blocks": 1, "layers": 2, "cg_steps": 3, "heads": 2, "features": 3, "ma
     [
         ModelConfig("uglr", 2, **SMALL, norm="directed", laplacian="normalized"),
         ModelConfig("ugtv", 1, **SMALL, norm="symmetric", checkpointing=True),
+        ModelConfig("uglr-plus", 1, **SMALL, mean=True, sees_mask=True, carry=True),
         ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
         ModelConfig("uglr-plus", 3, **SMALL, norm="symmetric"),
     ],
@@ -35,6 +36,7 @@ def test_defaults_are_the_published_network():
         "name": "ugtv", "in_channels": 3, "blocks": 5, "layers": 5, "cg_steps": 10, "heads": 4,
         "features": 12, "maps": 48, "window": 5, "norm": "softmax", "laplacian": "combinatorial",
         "features_from": "cnn", "node_channels": 0, "checkpointing": False,
+        "mean": False, "sees_mask": False, "carry": False,
     }  # fmt: skip
     assert build(config).config == UGTV().config == config
     assert UGLR().config == dataclasses.replace(config, name="uglr")
@@ -85,6 +87,8 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
             ValueError,
             "laplacian must be 'combinatorial' with name='uglr-plus'",
         ),
+        ({"carry": 1}, TypeError, "carry must be a bool, got int 1"),
+        ({"mean": True}, ValueError, "mean must be False with name='ugtv', the published form"),
         ({"checkpointing": "yes"}, TypeError, "checkpointing must be a bool, got str 'yes'"),
     ],
 )

@@ -13,6 +13,7 @@ from helpers import (
     permuted,
     random_edges,
     saved_bytes,
+    uglr_plus_with_all,
 )
 from torch_geometric.data import Batch, Data
 
@@ -22,7 +23,7 @@ from gsp_unroll.observe.fill import fill_in
 from gsp_unroll.topology import Graph, Grid
 
 SMALL = {"blocks": 2, "layers": 2, "cg_steps": 3, "heads": 2, "features": 3, "maps": 6, "window": 3}
-every_network = pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
+every_network = pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus, uglr_plus_with_all])
 
 
 def make(network, channels=3, **changes):
@@ -59,6 +60,43 @@ def test_parameter_count_of_uglr_plus():
     gate = 4 * (48 * 9 + 1)
     assert count(plain) == count(UGLR(blocks=3, layers=1)) + 3 * (gate + 36 - 2 * 10 * 3 - 4)
     assert count(UGLRPlus(blocks=4)) < 323_435
+
+
+def test_what_uglr_plus_may_have_beyond_is_small_and_changes_nothing_at_first():
+    options = {"mean": True, "sees_mask": True, "carry": True}
+    size = {"layers": 1, "features": 11}
+    full, plain = UGLRPlus(**size, **options).double(), UGLRPlus(**size).double()
+    mask, mean, carry = 48 * 3, 48 * 3 + 3 + 1, 48
+    assert count(full) == count(plain) + 5 * (mask + mean) + 4 * carry <= 323_435
+    full.load_state_dict({**full.state_dict(), **plain.state_dict()})
+    y, observed = sample(1, 3, 12, 12)
+    close(full(y, observed), plain(y, observed), 1e-13)
+
+
+def test_a_perfect_mean_is_the_result():
+    # Samples that agree with the mean leave nothing for the graphs to spread.
+    model = make(UGLRPlus, blocks=1, mean=True)
+    block = model.blocks[0]
+    with torch.no_grad():
+        block.skip.fill_(1.0)
+        block.mean_share.zero_()
+        block.features.mean.weight.zero_()
+        block.features.mean.bias.copy_(torch.tensor([0.2, 0.5, 0.8]))
+    truth = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64).view(1, 3, 1, 1).expand(1, 3, 7, 6)
+    _, mask = sample()
+    close(model(truth, mask), truth, 1e-12)
+
+
+def test_the_mask_and_the_maps_of_the_block_before_are_seen():
+    y, mask = sample()
+    for part in ("mask", "carry"):
+        model = make(uglr_plus_with_all)
+        before = model(y, mask)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if f"features.{part}" in name:
+                    parameter.zero_()
+        assert (model(y, mask) - before).abs().max() > 1e-6
 
 
 @pytest.mark.parametrize("network", [UGLR, UGTV])
@@ -252,7 +290,7 @@ def test_other_forms_of_uglr_run_and_keep_the_samples(changes):
     assert_all_finite(out, *(p.grad for p in model.parameters()))
 
 
-@every_network
+@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
 def test_constant_images_stay_constant(network):
     # Constants have no energy: with head weights that sum to one nothing may move them.
     model = network(3, **SMALL).double()

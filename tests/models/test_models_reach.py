@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import uglr_plus_with_all
 
 from gsp_unroll.models import UGLR, UGTV, UGLRPlus
 from gsp_unroll.topology import Grid
@@ -23,7 +24,7 @@ def farthest_change(block, side: int) -> int:
     return int(torch.maximum(row.abs(), col.abs()).max())
 
 
-@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
+@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus, uglr_plus_with_all])
 @pytest.mark.parametrize(
     "change",
     [

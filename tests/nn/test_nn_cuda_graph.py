@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 import torch
-from helpers import STRUCTURES
+from helpers import STRUCTURES, uglr_plus_with_all
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -82,9 +82,10 @@ def test_each_kind_of_input_is_recorded_once(monkeypatch):
         (grid, x.clone().requires_grad_(), observed),
     ]  # fmt: skip
     for arguments in kinds:
-        result, weight = captured(*arguments, None)
-        assert torch.equal(result, block(*arguments, None)[0])
-        assert not weight.requires_grad
+        result = captured(*arguments, None)
+        assert torch.equal(result.estimate, block(*arguments, None).estimate)
+        assert not result.weight.requires_grad
+        assert result.mean is result.maps is None
     assert Repeat.made == 4
     with torch.no_grad():
         captured(grid, x, observed, None)
@@ -108,6 +109,8 @@ def test_the_copy_shares_parameters_and_leaves_the_network_alone(monkeypatch):
     assert list(network.state_dict()) == before
     y, mask = torch.rand(1, 1, 6, 7), torch.rand(1, 6, 7) < 0.5
     assert torch.equal(captured(y, mask), network(y, mask))
+    full = uglr_plus_with_all(1, **SMALL)
+    assert torch.equal(capture_blocks(full)(y, mask), full(y, mask))
     with pytest.raises(ValueError, match="must not use checkpointing"):
         capture_blocks(UGLR(1, **SMALL, checkpointing=True))
 

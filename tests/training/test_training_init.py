@@ -5,7 +5,8 @@ import pytest
 import torch
 from training_helpers import tiny_config
 
-from gsp_unroll.models import build, pretrained_metadata, save_pretrained
+from gsp_unroll.models import UGLRPlus, build, pretrained_metadata, save_pretrained
+from gsp_unroll.observe import CFA
 from gsp_unroll.training import TrainingInterrupted, train
 from gsp_unroll.training.init import start_from
 from gsp_unroll.training.signals import StopRequest
@@ -80,3 +81,18 @@ def test_weights_that_are_not_there_are_named(photos, tmp_path):
     config = tiny_config(photos, train={"init": "ugtv-demosaick"})
     with pytest.raises(ValueError, match="weights must be one of"):
         train(config, tmp_path / "run")
+
+
+def test_what_the_weights_lack_of_the_options_stays_as_it_began(tmp_path):
+    size = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
+    plain = UGLRPlus(**size).eval()
+    path = plain.save_pretrained(tmp_path / "plain.safetensors")
+    full = UGLRPlus(**size, mean=True, sees_mask=True, carry=True).eval()
+    start_from(full, str(path))
+    y, mask = torch.rand(1, 3, 8, 8), CFA("RGGB").mask(8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(full(y, mask), plain(y, mask))
+    # The other way round something would be lost.
+    path = full.save_pretrained(tmp_path / "full.safetensors")
+    with pytest.raises(ValueError, match="carry: True there, False here"):
+        start_from(plain, str(path))
