@@ -110,7 +110,8 @@ class TrainConfig:
         max_minutes: Time budget. The schedule then follows ``max(step/steps, elapsed/budget)``, so
             a budgeted run depends on the speed of the machine: it is not step-deterministic.
         batch: Patches per step over *all* processes; each takes an equal share.
-        lr: Peak learning rate of Adam.
+        optimizer: ``"adam"``, or ``"muon"``, see :class:`gsp_unroll.training.optimizer.Muon`.
+        lr: Peak learning rate.
         final_lr: Learning rate at the end, as a fraction of ``lr``.
         warmup: Steps of linear warm-up (in a time-budgeted run, at most 5 % of the schedule).
         loss: ``"mse"`` or ``"l1"``.
@@ -135,6 +136,7 @@ class TrainConfig:
     init: str | None = None
     max_minutes: float | None = None
     batch: int = 16
+    optimizer: Literal["adam", "muon"] = "adam"
     lr: float = 1e-3
     final_lr: float = 0.01
     warmup: int = 500

@@ -33,6 +33,7 @@ from gsp_unroll.training.engine import leave_group, make_fabric
 from gsp_unroll.training.feed import batches, step_indices
 from gsp_unroll.training.init import start_from
 from gsp_unroll.training.log import CsvLog, Progress, TensorBoard, clock
+from gsp_unroll.training.optimizer import make_optimizer
 from gsp_unroll.training.schedule import learning_rate, progress
 from gsp_unroll.training.schema import to_mapping
 from gsp_unroll.training.signals import StopRequest, TrainingInterrupted
@@ -193,8 +194,9 @@ class _Trainer:
         if config.train.init is not None and not resumed:
             self._past = start_from(self.network, config.train.init)
         self.averaged = build(config.model).to(self.fabric.device).eval()
-        self.adam = torch.optim.Adam(self.network.parameters(), lr=config.train.lr)
-        self.model, self.optimizer = self.fabric.setup(self.network, self.adam)
+        parameters = self.network.parameters()
+        self.inner = make_optimizer(config.train.optimizer, parameters, config.train.lr)
+        self.model, self.optimizer = self.fabric.setup(self.network, self.inner)
         self.scaler = getattr(self.fabric.strategy.precision, "scaler", None)
         self.ema = EMA(self.network, config.train.ema)
         logger.info(
@@ -220,7 +222,7 @@ class _Trainer:
             # Absent in states from before networks could start from others.
             self._past = state.get("past", [])
             self.network.load_state_dict(state["model"])
-            self.adam.load_state_dict(state["optimizer"])
+            self.inner.load_state_dict(state["optimizer"])
             self.ema.load_state_dict(state["ema"])
             if self.scaler is not None:
                 self.scaler.load_state_dict(state["scaler"])
@@ -320,7 +322,7 @@ class _Trainer:
             warmup=options.warmup,
             budgeted=options.max_minutes is not None,
         )
-        for group in self.adam.param_groups:
+        for group in self.inner.param_groups:
             group["lr"] = rate
         batch = {name: value.to(self.fabric.device) for name, value in batch.items()}
         self.network.train()
@@ -339,7 +341,7 @@ class _Trainer:
         if finite or self.scaler is not None:
             # The scaler of float16 skips the step by itself, and lowers its scale.
             self.optimizer.step()
-        self.adam.zero_grad(set_to_none=True)
+        self.inner.zero_grad(set_to_none=True)
         now.step += 1
         if finite:
             self.ema.update(self.network)
@@ -486,7 +488,7 @@ class _Trainer:
                     "images": self._images(),
                     "past": self._past,
                     "model": self.network.state_dict(),
-                    "optimizer": self.adam.state_dict(),
+                    "optimizer": self.inner.state_dict(),
                     "ema": self.ema.state_dict(),
                     "scaler": self.scaler.state_dict() if self.scaler is not None else {},
                     "rng": generators,

@@ -87,17 +87,23 @@ def test_two_runs_and_any_number_of_workers_agree_bit_for_bit(photos, tmp_path):
     assert not _same(first, _weights(tmp_path / "seed"))
 
 
-def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(photos, tmp_path, monkeypatch):
-    train(tiny_config(photos), tmp_path / "whole")
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
+    photos, tmp_path, monkeypatch, optimizer
+):
+    def make(**changes):
+        return tiny_config(photos, train={"optimizer": optimizer}, model={"maps": 8}, **changes)
+
+    train(make(), tmp_path / "whole")
     for step in (1, 3, 4):
         out = tmp_path / f"cut{step}"
         _interrupt_after(step, monkeypatch)
         with pytest.raises(TrainingInterrupted, match=f"SIGTERM after step {step}.*state.pt") as e:
-            train(tiny_config(photos), out)
+            train(make(), out)
         assert e.value.exit_code == 143
         monkeypatch.undo()
         # How a run is carried out may change at a resume.
-        result = train(tiny_config(photos, data={"workers": 0}), out, resume=True)
+        result = train(make(data={"workers": 0}), out, resume=True)
         assert result.steps == 6
         assert _same(_weights(tmp_path / "whole"), _weights(out))
         for name in ("train.csv", "validation.csv"):
