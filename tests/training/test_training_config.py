@@ -17,8 +17,9 @@ PARAMETERS = {
     "ugtv.yaml": 323_435,
     "uglr_interpolate.yaml": 319_090,
     "ugtv_interpolate.yaml": 319_115,
-    "uglr_plus.yaml": 321_190,
-    "finetune.yaml": 321_190,
+    "uglr_plus.yaml": 322_842,
+    "finetune.yaml": 322_842,
+    "uglr_plus_interpolate.yaml": 317_392,
     "uglr_interpolate_small.yaml": 40_203,
     "ablation.yaml": 128_684,
 }
