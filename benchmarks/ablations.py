@@ -36,12 +36,31 @@ QUICK = [
     "model.maps=4", "model.features=2", "model.cg_steps=2",
 ]  # fmt: skip
 
+PLUS = ["model.name=uglr-plus", "model.features=11"]
+
 # Group -> row -> what is changed. The first row of a group is the base, where it is part of it.
 GROUPS: dict[str, dict[str, list[str]]] = {
     "prior": {
         "uGLR": [],
         "uGTV": ["model.name=ugtv"],
-        "uGLR+": ["model.name=uglr-plus", "model.features=11"],
+        "uGLR+": PLUS,
+    },
+    "options of uGLR+": {
+        "none": PLUS,
+        "mean": [*PLUS, "model.mean=true"],
+        "mean, mask": [*PLUS, "model.mean=true", "model.sees_mask=true"],
+        "mean, mask, maps": [
+            *PLUS,
+            "model.mean=true",
+            "model.sees_mask=true",
+            "model.carry=true",
+        ],
+    },
+    "optimiser": {
+        "Adam": [],
+        "Muon": ["train.optimizer=muon"],
+        "uGLR+, Adam": PLUS,
+        "uGLR+, Muon": [*PLUS, "train.optimizer=muon"],
     },
     "weights": {
         "softmax, symmetrised": [],
@@ -55,11 +74,11 @@ GROUPS: dict[str, dict[str, list[str]]] = {
     "heads": {str(n): [f"model.heads={n}"] for n in (1, 2, 4, 8)},
     "window": {str(n): [f"model.window={n}"] for n in (3, 5, 7)},
     "distinct patches": {
-        "48 (1 %)": ["data.distinct=48"],
-        "240 (5 %)": ["data.distinct=240"],
-        "480 (10 %)": ["data.distinct=480"],
-        "1440 (30 %)": ["data.distinct=1440"],
-        "4800 (100 %)": [],
+        "24 (1 %)": ["data.distinct=24"],
+        "120 (5 %)": ["data.distinct=120"],
+        "240 (10 %)": ["data.distinct=240"],
+        "720 (30 %)": ["data.distinct=720"],
+        "2400 (100 %)": [],
     },
     "loss": {"MSE": [], "L1": ["train.loss=l1"]},
     "average of weights": {"0.99": [], "none": ["train.ema=0"], "0.999": ["train.ema=0.999"]},
