@@ -5,7 +5,16 @@ into an operator, an unrolled solver fills in what was not observed, and the sig
 """
 
 from gsp_unroll._version import __version__
+from gsp_unroll.graph_signal_model import GraphSignalModel
 from gsp_unroll.interpolation import NotConvergedWarning, interpolate
 from gsp_unroll.topology import Graph, Grid, Topology
 
-__all__ = ["Graph", "Grid", "NotConvergedWarning", "Topology", "__version__", "interpolate"]
+__all__ = [
+    "Graph",
+    "GraphSignalModel",
+    "Grid",
+    "NotConvergedWarning",
+    "Topology",
+    "__version__",
+    "interpolate",
+]

@@ -106,6 +106,10 @@ class Topology(ABC):
         """Give each edge the value of its graph: ``[*, G] -> [*, M]`` (or ``[*, 1]``)."""
 
     @abstractmethod
+    def components(self) -> Tensor:
+        """Number of the connected component of each node ``[N]``."""
+
+    @abstractmethod
     def unobserved_component(self, mask: Tensor) -> Tensor | None:
         """Nodes of one connected component without an observed node, or ``None``.
 

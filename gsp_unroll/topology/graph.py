@@ -127,6 +127,20 @@ class Graph(Topology):
     def device(self) -> torch.device:
         return self._indptr.device
 
+    def repeat(self, copies: int) -> Graph:
+        """``copies`` of this graph side by side, as a PyG ``Batch`` of them would be.
+
+        Signals ``[copies, C, N]`` on a small graph are then one signal ``[1, C, copies * N]``, for
+        which a kernel is called once.
+        """
+        checks.positive_int("copies", copies)
+        step = torch.arange(copies, device=self.device).repeat_interleave(self.edge_index.shape[1])
+        edges = self.edge_index.repeat(1, copies) + step * self.num_nodes
+        graphs = torch.arange(copies, device=self.device).repeat_interleave(self.num_nodes)
+        if self._batch is not None:
+            graphs = graphs * self.num_graphs + self._batch.repeat(copies)
+        return Graph(edges, copies * self.num_nodes, graphs, backend=self.backend)
+
     def in_node_order(self) -> Graph:
         """The same edges in the same slots, nodes renumbered by :attr:`node_order`.
 
@@ -194,7 +208,6 @@ class Graph(Topology):
         return value if self._batch is None else value.index_select(-1, self._edge_batch())
 
     def components(self) -> Tensor:
-        """Number of the connected component of each node ``[N]``."""
         if "components" not in self._cache:
             indptr, indices = _numpy(self._indptr), _numpy(self._indices)
             ones = np.ones(len(indices), dtype=np.int8)

@@ -129,6 +129,9 @@ class Grid(Topology):
     def graph_spread_edges(self, value: Tensor) -> Tensor:
         return value
 
+    def components(self) -> Tensor:
+        return torch.zeros(self.num_nodes, dtype=torch.int64, device=self.device)
+
     def unobserved_component(self, mask: Tensor) -> Tensor | None:
         # Any window of 3 or more joins all pixels into one component.
         return None if bool(mask.any()) else torch.arange(self.num_nodes, device=mask.device)

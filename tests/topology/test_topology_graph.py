@@ -5,8 +5,10 @@ from unittest import mock
 import pytest
 import torch
 from helpers import both_ways, close, graph_batch, random_edges, ring
+from torch_geometric.data import Batch, Data
 
-from gsp_unroll.topology import Graph
+from gsp_unroll.ops import planar
+from gsp_unroll.topology import Graph, Topology
 from gsp_unroll.topology import graph as graph_module
 
 
@@ -213,3 +215,26 @@ def test_components_of_a_reordered_graph_have_the_numbers_of_the_user():
 def test_a_graph_moves_with_its_order():
     moved = near_order(shuffled_image(), 300).to("meta")
     assert {t.device.type for t in (moved.node_order, *moved.upper(), *moved.ends)} == {"meta"}
+
+
+@pytest.mark.parametrize("graphs", [1, 2])
+def test_repeat_is_a_batch_of_copies(graphs):
+    data = [Data(edge_index=random_edges(6 + k, isolated=1), num_nodes=6 + k) for k in range(2)]
+    one = data[0] if graphs == 1 else Batch.from_data_list(data)
+    single = Topology.from_data(one)
+    expected = Topology.from_data(Batch.from_data_list(data[:graphs] * 3))
+    repeated = single.repeat(3)
+    assert torch.equal(repeated.edge_index, expected.edge_index)
+    assert (repeated.num_nodes, repeated.num_graphs) == (expected.num_nodes, 3 * graphs)
+    if graphs == 2:
+        assert torch.equal(repeated.batch, expected.batch)
+    x = torch.randn(3, 2, single.num_nodes, dtype=torch.float64)
+    w = torch.rand(single.num_edges, dtype=torch.float64)
+    apart = torch.stack([planar.laplacian(single, w, value) for value in x])
+    # The same weight on every copy, whatever slot its edges have there.
+    both = single.unpack_edges(w.expand(2, -1).contiguous())
+    beside = repeated.pack_edges(both.repeat(3))[0]
+    together = planar.laplacian(repeated, beside, x.transpose(0, 1).flatten(1))
+    close(together.unflatten(1, (3, -1)).transpose(0, 1), apart)
+    with pytest.raises(ValueError, match="copies must be at least 1"):
+        single.repeat(0)

@@ -1,0 +1,108 @@
+"""Many PyG ``Data`` -> few tensors, one for each graph that they lie on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from gsp_unroll import checks
+from gsp_unroll.graphs.validate import check_observation, signal_and_mask
+from gsp_unroll.topology import Topology
+from gsp_unroll.topology.from_data import to_planar
+
+
+@dataclass(frozen=True)
+class SignalGroup:
+    """Signals on one graph.
+
+    Attributes:
+        topology: Structure.
+        signal: ``[S, C, N]``; zero where not known.
+        known: Boolean ``[S, C, N]``.
+        attributes: ``[S, A, N]``, ``None`` if there are none.
+    """
+
+    topology: Topology
+    signal: Tensor
+    known: Tensor
+    attributes: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.signal)
+
+
+def collect(data: Data | Sequence[Data]) -> list[SignalGroup]:
+    """Group signals by graph, so that those on one graph run as one batch.
+
+    Args:
+        data: One or several ``Data`` with ``edge_index``, ``x [N]`` or ``[N, C]`` (NaN = unknown),
+            optionally ``mask`` (``True`` = known) and ``attributes [N, A]``. Signals on one graph
+            need not be neighbours in the sequence; they are recognised by equal ``edge_index``.
+
+    Returns:
+        One group for each graph, in the order of first appearance.
+
+    Raises:
+        TypeError: If an element is not a ``Data``, or a dtype does not fit.
+        ValueError: If there is none, or channels, attributes or shapes do not fit together.
+    """
+    if isinstance(data, Data):
+        data = [data]
+    if not isinstance(data, Sequence) or not all(isinstance(item, Data) for item in data):
+        wrong = next((x for x in data if not isinstance(x, Data)), data)
+        raise TypeError(
+            "data must be a torch_geometric.data.Data or a list of them, got "
+            f"{type(wrong).__name__}"
+        )
+    if not data:
+        raise ValueError("data must hold at least one graph signal, got an empty list")
+    topologies: dict[bytes | int, Topology] = {}
+    members: dict[int, list[tuple[Tensor, Tensor, Tensor | None]]] = {}
+    form: tuple[int, int] | None = None
+    for k, item in enumerate(data):
+        topology = _topology(topologies, item)
+        signal, mask = (to_planar(topology, value) for value in signal_and_mask(item))
+        known = check_observation(signal, mask, f"data[{k}].x")
+        attributes = _attributes(item, topology, signal, f"data[{k}].attributes")
+        now = signal.shape[1], 0 if attributes is None else attributes.shape[1]
+        form = form or now
+        if now != form:
+            raise ValueError(
+                f"data[{k}] must have {form[0]} channels and {form[1]} attributes as the first, "
+                f"got {now[0]} and {now[1]}"
+            )
+        members.setdefault(id(topology), []).append(
+            (torch.where(known, signal, 0), known, attributes)
+        )
+    groups = []
+    for topology in {id(t): t for t in topologies.values()}.values():
+        signal, known, attributes = zip(*members[id(topology)], strict=True)
+        together = None if attributes[0] is None else torch.cat(attributes)
+        groups.append(SignalGroup(topology, torch.cat(signal), torch.cat(known), together))
+    return groups
+
+
+def _topology(found: dict[bytes | int, Topology], data: Data) -> Topology:
+    """The topology of ``data``, shared with all data whose edges are the same."""
+    edges, batch = data.edge_index, data.get("batch")
+    if edges is None or batch is not None:
+        topology = Topology.from_data(data)
+        return found.setdefault(id(topology), topology)
+    key = edges.detach().cpu().contiguous().numpy().tobytes() + str(data.num_nodes).encode()
+    if key not in found:
+        found[key] = Topology.from_data(data)
+    return found[key]
+
+
+def _attributes(data: Data, topology: Topology, signal: Tensor, name: str) -> Tensor | None:
+    value = data.get("attributes")
+    if value is None:
+        return None
+    checks.floating(name, value)
+    checks.shape(name, value, [len(data.x), "A"])
+    checks.finite(name, value)
+    return to_planar(topology, value.to(signal.dtype))

@@ -1,0 +1,228 @@
+"""Fit, predict and score on graphs, with what can go wrong."""
+
+import dataclasses
+import warnings
+
+import pytest
+import torch
+from helpers import both_ways, random_edges, ring
+from torch_geometric.data import Batch, Data
+
+from gsp_unroll import GraphSignalModel, interpolate
+from gsp_unroll.graph_signal_model import SMALL
+from gsp_unroll.graphs import knn_edge_index
+from gsp_unroll.models import ModelConfig
+from gsp_unroll.training.log import Progress
+
+NAN = float("nan")
+TINY = dataclasses.replace(SMALL, blocks=1, cg_steps=3, heads=2, features=3, maps=8)
+
+
+def make(network=TINY, **changes):
+    return GraphSignalModel(network, **{"steps": 3, "batch": 4, "progress": False, **changes})
+
+
+def signals(count=6, nodes=12, channels=1, attributes=0, seed=0, edges=None):
+    torch.manual_seed(seed)
+    edges = random_edges(nodes) if edges is None else edges
+    found = []
+    for _ in range(count):
+        data = Data(x=torch.randn(nodes, channels), edge_index=edges)
+        if attributes:
+            data.attributes = torch.randn(nodes, attributes)
+        found.append(data)
+    return found
+
+
+def with_gaps(data, share=0.5, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    part = data.clone()
+    gaps = torch.rand(part.x.shape, generator=rng) < share
+    gaps[0] = False
+    part.x[gaps] = NAN
+    return part
+
+
+@pytest.fixture(scope="module")
+def waves():
+    """Smooth signals over points of the plane: much to learn, and an easy baseline to beat."""
+    torch.manual_seed(0)
+    pos = torch.rand(80, 2)
+    edges = knn_edge_index(pos, k=6)
+
+    def one():
+        a, p = torch.randn(4), 6 * pos
+        x = a[0] * torch.sin(p[:, 0] + a[1]) + a[2] * torch.cos(p[:, 1] + a[3])
+        return Data(x=x + 5, edge_index=edges, attributes=pos)
+
+    return [one() for _ in range(40)]
+
+
+def test_it_learns_more_than_smoothness(waves):
+    model = GraphSignalModel(steps=120, lr=5e-3, progress=False).fit(waves[:32])
+    errors = torch.zeros(2)
+    for k, truth in enumerate(waves[32:]):
+        part = with_gaps(truth, 0.7, seed=k)
+        for m, result in enumerate((model.predict(part), interpolate(part))):
+            errors[m] += (result.x - truth.x).square().mean()
+    assert errors[0] < 0.8 * errors[1]
+    assert len(model.history) == 120
+    assert sum(model.history[-40:]) < sum(model.history[:40])
+
+
+@pytest.mark.parametrize("name", ["uglr", "ugtv", "uglr-plus"])
+@pytest.mark.parametrize("features_from", ["mlp", "gnn"])
+def test_every_network_fits_and_keeps_its_samples(name, features_from):
+    network = ModelConfig(
+        name, blocks=1, layers=1, cg_steps=3, heads=2, features=3, maps=8,
+        features_from=features_from,
+    )  # fmt: skip
+    data = signals(channels=2, attributes=3)
+    model = make(network).fit(data)
+    part = with_gaps(data[0])
+    out = model.predict(part)
+    seen = ~torch.isnan(part.x)
+    assert torch.equal(out.x[seen], part.x[seen])
+    assert bool(out.x.isfinite().all())
+    assert out.edge_index is part.edge_index
+    assert bool(torch.isnan(part.x).any())  # the argument is left alone
+    assert model.network.config.node_channels == 3
+
+
+def test_many_graphs_gaps_and_a_graph_never_seen():
+    data = [with_gaps(d, 0.3) for d in signals(3, nodes=9) + signals(3, nodes=14)]
+    model = make().fit(data)
+    other = with_gaps(signals(1, nodes=20, seed=5)[0])
+    assert bool(model.predict(other).x.isfinite().all())
+
+
+def test_a_batch_is_its_graphs():
+    data = signals(2, nodes=9) + signals(1, nodes=14)
+    model = make().fit(data)
+    parts = [with_gaps(d) for d in data]
+    together = model.predict(Batch.from_data_list(parts)).x
+    alone = torch.cat([model.predict(part).x for part in parts])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_an_offset_passes_through_and_the_dtype_stays():
+    data = signals()
+    model = make().fit(data)
+    part = with_gaps(data[0])
+    before = model.predict(part).x
+    part.x += 100
+    torch.testing.assert_close(model.predict(part).x, before + 100, atol=1e-3, rtol=0)
+    part.x = part.x.double()
+    assert model.predict(part).x.dtype == torch.float64
+
+
+def test_units_do_not_matter():
+    data = signals()
+    large = [Data(x=1000 * d.x, edge_index=d.edge_index) for d in data]
+    a, b = make().fit(data), make().fit(large)
+    part = with_gaps(data[0])
+    there = Data(x=1000 * part.x, edge_index=part.edge_index)
+    torch.testing.assert_close(1000 * a.predict(part).x, b.predict(there).x, rtol=1e-3, atol=1e-1)
+
+
+def test_the_same_seed_gives_the_same_model():
+    data = signals()
+    part = with_gaps(data[0])
+    a, b, c = (make(seed=seed).fit(data).predict(part).x for seed in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+@pytest.mark.parametrize("x", [torch.full((12,), 3.0), torch.zeros(12)])
+def test_constant_signals_come_back(x):
+    edges = random_edges(12)
+    data = [Data(x=x, edge_index=edges)] * 4
+    part = Data(x=x.clone(), edge_index=edges)
+    part.x[4:] = NAN
+    torch.testing.assert_close(make().fit(data).predict(part).x, x, atol=0.2, rtol=0)
+
+
+def test_saved_and_loaded_it_predicts_the_same(tmp_path):
+    data = signals(channels=2, attributes=1)
+    model = make().fit(data)
+    path = model.save(tmp_path / "model.safetensors")
+    part = with_gaps(data[1])
+    assert torch.equal(GraphSignalModel.load(path).predict(part).x, model.predict(part).x)
+    model.network.save_pretrained(tmp_path / "network.safetensors")
+    with pytest.raises(ValueError, match=r"was not written by GraphSignalModel\.save"):
+        GraphSignalModel.load(tmp_path / "network.safetensors")
+
+
+def test_score_is_one_for_the_truth_and_zero_for_its_mean():
+    data = signals()
+    model = make().fit(data)
+    part = with_gaps(data[0])
+    perfect = model.predict(part).x
+    assert model.score(part, perfect) == pytest.approx(1.0)
+    missing = torch.isnan(part.x)
+    truth = perfect.clone()
+    # A truth whose mean is where the prediction is nowhere near scores less than the mean itself.
+    truth[missing] = torch.randn(int(missing.sum())) - 100
+    assert model.score(part, truth) < 0
+    with pytest.raises(ValueError, match="data must miss at least one value"):
+        model.score(data[0], data[0].x)
+    with pytest.raises(ValueError, match=r"truth must have shape \[12, 1\]"):
+        model.score(part, truth[:, 0])
+
+
+def test_a_stop_keeps_what_was_learned(monkeypatch):
+    original = Progress.update
+
+    def update(self, step, *rest):
+        original(self, step, *rest)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "update", update)
+    data = signals()
+    with pytest.warns(UserWarning, match="stopped after 2 of 3 steps"):
+        model = make().fit(data)
+    stopped = model.predict(with_gaps(data[0])).x
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        finished = make().fit(data).predict(with_gaps(data[0])).x
+    assert not torch.equal(stopped, finished)
+
+
+def test_fully_observed_comes_back_unchanged():
+    data = signals()
+    assert torch.equal(make().fit(data).predict(data[0]).x, data[0].x)
+
+
+ALONE = Data(x=torch.tensor([1.0, NAN, NAN, NAN]), edge_index=both_ways([(0, 1), (2, 3)]))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m: m.predict(ALONE), ValueError,
+         "at least one node of every connected component, but channel 0"),
+        (lambda m: m.fit(ALONE), ValueError, "at least one node of every connected component"),
+        (lambda m: m.predict(Data(x=torch.full((12,), NAN), edge_index=ring(12))), ValueError,
+         "at least one node"),
+        (lambda m: m.predict(signals(channels=2)[0]), ValueError,
+         "data must have 1 channels and 0 attributes as in fit, got 2 and 0"),
+        (lambda m: m.predict(signals(attributes=2)[0]), ValueError, "got 1 and 2"),
+        (lambda m: m.predict(Data(x=torch.ones(3, dtype=torch.int64), edge_index=ring(3))),
+         TypeError, r"data.x must be float32 or float64, got torch.int64"),
+        (lambda m: m.fit([]), ValueError, "at least one graph signal"),
+        (lambda m: make().predict(ALONE), RuntimeError, "not fitted yet"),
+        (lambda m: make().save("x.safetensors"), RuntimeError, "not fitted yet"),
+        (lambda m: make(observed=(0.5, 0.2)), ValueError, "observed must be"),
+        (lambda m: make(steps=0), ValueError, "steps must be at least 1"),
+        (lambda m: make(lr=0.0), ValueError, "lr must"),
+        (lambda m: make(optimizer="sgd"), ValueError, "optimizer must"),
+        (lambda m: make(ModelConfig()), ValueError, "features_from='gnn' or 'mlp', got 'cnn'"),
+        (lambda m: make("uglr"), TypeError, "network must be a ModelConfig, got str"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_named(call, error, message):
+    model = make(steps=1).fit(signals())
+    with pytest.raises(error, match=message):
+        call(model)
