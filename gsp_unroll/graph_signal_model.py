@@ -36,7 +36,11 @@ from gsp_unroll.training.schedule import learning_rate, progress
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+TRENDS = ("mean", "linear")
+
 _METADATA = "graph_signal_model"
+# Variance of what the trend leaves, over that of its slopes, in units of signal and attributes.
+_RIDGE = 0.5
 
 SMALL = ModelConfig(
     name="uglr-plus", blocks=3, layers=1, cg_steps=8, heads=4, features=8, maps=32,
@@ -66,13 +70,15 @@ class GraphSignalModel:
     those that it was fitted on: nothing that is learned belongs to a node. In each step of
     :meth:`fit` some of the known values of some signals are hidden, and the network learns to
     restore them (mean squared error); so signals may have gaps of their own. Inside the network a
-    signal is taken from the mean of its samples and measured in units of the deviation seen in
-    training, so that a constant added to a signal adds the same to the result. Observed values come
-    back bit for bit.
+    signal is taken from its trend, the mean of its samples or their ridge regression on the
+    attributes, and measured in units of the deviation seen in training, so that a constant added to
+    a signal adds the same to the result. Observed values come back bit for bit.
 
     Args:
         network: Form of the network; ``in_channels`` and ``node_channels`` are set by :meth:`fit`
             (default: a small uGLR+ with features from a GNN).
+        trend: ``"mean"``, or ``"linear"``: the network restores what is left of a ridge regression
+            of the samples on the attributes, on each graph anew (default: ``"mean"``).
         observed: Smallest and largest share of the nodes that is left observed in training; the
             share of each signal is drawn between them (default: 0.1 and 0.6).
         steps: Optimiser steps (default: 1000).
@@ -109,6 +115,7 @@ class GraphSignalModel:
         self,
         network: ModelConfig = SMALL,
         *,
+        trend: str = "mean",
         observed: tuple[float, float] = (0.1, 0.6),
         steps: int = 1000,
         batch: int = 16,
@@ -130,7 +137,9 @@ class GraphSignalModel:
         if not 0 <= low <= high < 1:
             raise ValueError(f"observed must be (low, high), 0 <= low <= high < 1, got {observed}")
         checks.one_of("optimizer", optimizer, ("adam", "muon"))
+        checks.one_of("trend", trend, TRENDS)
         self.config = network
+        self.trend = trend
         self.observed = (float(low), float(high))
         self.steps = checks.positive_int("steps", steps)
         self.batch = checks.positive_int("batch", batch)
@@ -214,7 +223,7 @@ class GraphSignalModel:
                 f"attributes as in fit, got {given[0]} and {given[1]}"
             )
         with torch.no_grad():
-            restored = _restore(network, scale, group, group.known)
+            restored = _restore(network, scale, group, group.known, self.trend)
         signal, mask = signal_and_mask(data)
         filled = from_planar(restored).to(signal)
         out = copy.copy(data)
@@ -255,7 +264,9 @@ class GraphSignalModel:
         """
         network, scale = self._fitted()
         kept = {field: value.tolist() for field, value in vars(scale).items()}
-        return save_pretrained(network, path, {_METADATA: json.dumps(kept)})
+        return save_pretrained(
+            network, path, {_METADATA: json.dumps({"trend": self.trend, **kept})}
+        )
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -268,8 +279,8 @@ class GraphSignalModel:
         if _METADATA not in metadata:
             raise ValueError(f"{path} was not written by GraphSignalModel.save")
         network = load_pretrained(path, device)
-        model = cls(network.config, device=device)
         scale = json.loads(metadata[_METADATA])
+        model = cls(network.config, trend=scale["trend"], device=device)
         model.network = network
         model._scale = _Scale(*(torch.tensor(scale[f.name]) for f in dataclasses.fields(_Scale)))
         return model
@@ -336,7 +347,7 @@ class GraphSignalModel:
 
     def _loss(self, network: UnrolledNetwork, part: SignalGroup, kept: Tensor) -> Tensor:
         """Mean squared error on what is known but was not ``kept``."""
-        restored = _restore(network, self._scale, part, kept)
+        restored = _restore(network, self._scale, part, kept, self.trend)
         error = (restored - part.signal) / self._scale.signal[:, None]
         hidden = part.known & ~kept
         return torch.where(hidden, error, 0).square().sum() / hidden.sum().clamp(min=1)
@@ -364,6 +375,26 @@ def _mean(topology: Topology, signal: Tensor, known: Tensor) -> Tensor:
     return topology.graph_spread(total / count).expand_as(signal)
 
 
+def _slopes(topology: Topology, residual: Tensor, known: Tensor, attributes: Tensor) -> Tensor:
+    r"""Ridge regression of ``residual`` on attributes, both about their mean over what is known.
+
+    .. math:: b=(A^\top A+0.5\,I)^{-1}A^\top r
+
+    for each graph and channel; returns :math:`Ab` at every node ``[S, C, N]``.
+    """
+    seen = known.to(residual.dtype).unsqueeze(2)
+    a = attributes.unsqueeze(1)
+    centre = topology.graph_sum(a * seen) / topology.graph_sum(seen).clamp(min=1)
+    a = a - topology.graph_spread(centre)
+    kept = a * seen
+    # Attributes last, as solvers want it; one system for each signal, channel and graph.
+    gram = topology.graph_sum(kept.unsqueeze(2) * a.unsqueeze(3)).movedim(-1, 2)
+    moment = topology.graph_sum(kept * residual.unsqueeze(2)).movedim(-1, 2)
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    slope = torch.linalg.solve(gram + _RIDGE * identity, moment)
+    return (topology.graph_spread(slope.movedim(2, -1)) * a).sum(2)
+
+
 def _measure(groups: Sequence[SignalGroup]) -> _Scale:
     squares = total = 0
     for group in groups:
@@ -381,13 +412,18 @@ def _measure(groups: Sequence[SignalGroup]) -> _Scale:
 
 
 def _restore(
-    network: UnrolledNetwork, scale: _Scale, group: SignalGroup, observed: Tensor
+    network: UnrolledNetwork, scale: _Scale, group: SignalGroup, observed: Tensor, trend: str
 ) -> Tensor:
     """Restore in units of the signal, ``[S, C, N]``."""
     unit = scale.signal.to(group.signal)[:, None]
     mean = _mean(group.topology, group.signal, observed)
     y = torch.where(observed, (group.signal - mean) / unit, 0)
     extra = group.attributes
-    if extra is not None:
-        extra = (extra - scale.mean.to(extra)[:, None]) / scale.spread.to(extra)[:, None]
-    return network(y, observed, group.topology, extra) * unit + mean
+    if extra is None:
+        return network(y, observed, group.topology) * unit + mean
+    extra = (extra - scale.mean.to(extra)[:, None]) / scale.spread.to(extra)[:, None]
+    if trend == "mean":
+        return network(y, observed, group.topology, extra) * unit + mean
+    line = _slopes(group.topology, y, observed, extra)
+    y = torch.where(observed, y - line, 0)
+    return (network(y, observed, group.topology, extra) + line) * unit + mean

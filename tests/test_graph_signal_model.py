@@ -3,15 +3,17 @@
 import dataclasses
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from helpers import both_ways, random_edges, ring
 from torch_geometric.data import Batch, Data
 
 from gsp_unroll import GraphSignalModel, interpolate
-from gsp_unroll.graph_signal_model import SMALL
+from gsp_unroll.graph_signal_model import SMALL, _slopes
 from gsp_unroll.graphs import knn_edge_index
 from gsp_unroll.models import ModelConfig
+from gsp_unroll.topology import Graph
 from gsp_unroll.training.log import Progress
 
 NAN = float("nan")
@@ -96,9 +98,10 @@ def test_many_graphs_gaps_and_a_graph_never_seen():
     assert bool(model.predict(other).x.isfinite().all())
 
 
-def test_a_batch_is_its_graphs():
-    data = signals(2, nodes=9) + signals(1, nodes=14)
-    model = make().fit(data)
+@pytest.mark.parametrize("trend", ["mean", "linear"])
+def test_a_batch_is_its_graphs(trend):
+    data = signals(2, nodes=9, attributes=2) + signals(1, nodes=14, attributes=2)
+    model = make(trend=trend).fit(data)
     parts = [with_gaps(d) for d in data]
     together = model.predict(Batch.from_data_list(parts)).x
     alone = torch.cat([model.predict(part).x for part in parts])
@@ -114,6 +117,36 @@ def test_an_offset_passes_through_and_the_dtype_stays():
     torch.testing.assert_close(model.predict(part).x, before + 100, atol=1e-3, rtol=0)
     part.x = part.x.double()
     assert model.predict(part).x.dtype == torch.float64
+
+
+def test_a_linear_trend_is_found_and_kept():
+    data = signals(attributes=2, nodes=30)
+    slope = torch.tensor([3.0, -2.0])
+    for d in data:
+        d.x = (d.attributes @ slope)[:, None] * (1 + torch.rand(1))
+    model = make(trend="linear", steps=1).fit(data)
+    truth = data[0]
+    out = model.predict(with_gaps(truth, 0.4)).x
+    missing = torch.isnan(with_gaps(truth, 0.4).x)
+    error = (out - truth.x)[missing].square().mean().sqrt() / truth.x.std()
+    plain = make(steps=1).fit(data).predict(with_gaps(truth, 0.4)).x
+    assert error < 0.1 < (plain - truth.x)[missing].square().mean().sqrt() / truth.x.std()
+
+
+def test_the_trend_is_ridge_regression_on_what_is_known():
+    graph = Graph(random_edges(12), 12)
+    rng = torch.Generator().manual_seed(0)
+    r, a = (torch.randn(2, c, 12, generator=rng, dtype=torch.float64) for c in (1, 3))
+    known = torch.rand(2, 1, 12, generator=rng) < 0.6
+    found = _slopes(graph, r, known, a)
+    for k in range(2):
+        seen = known[k, 0]
+        design = a[k].T - a[k][:, seen].mean(1)
+        part = design[seen]
+        gram = part.T @ part + 0.5 * torch.eye(3, dtype=torch.float64)
+        slope = np.linalg.solve(gram.numpy(), (part.T @ r[k, 0, seen]).numpy())
+        expected = design @ torch.from_numpy(slope)
+        torch.testing.assert_close(found[k, 0], expected)
 
 
 def test_units_do_not_matter():
@@ -144,7 +177,7 @@ def test_constant_signals_come_back(x):
 
 def test_saved_and_loaded_it_predicts_the_same(tmp_path):
     data = signals(channels=2, attributes=1)
-    model = make().fit(data)
+    model = make(trend="linear").fit(data)
     path = model.save(tmp_path / "model.safetensors")
     part = with_gaps(data[1])
     assert torch.equal(GraphSignalModel.load(path).predict(part).x, model.predict(part).x)
@@ -217,6 +250,7 @@ ALONE = Data(x=torch.tensor([1.0, NAN, NAN, NAN]), edge_index=both_ways([(0, 1),
         (lambda m: make(observed=(0.5, 0.2)), ValueError, "observed must be"),
         (lambda m: make(steps=0), ValueError, "steps must be at least 1"),
         (lambda m: make(lr=0.0), ValueError, "lr must"),
+        (lambda m: make(trend="cubic"), ValueError, "trend must"),
         (lambda m: make(optimizer="sgd"), ValueError, "optimizer must"),
         (lambda m: make(ModelConfig()), ValueError, "features_from='gnn' or 'mlp', got 'cnn'"),
         (lambda m: make("uglr"), TypeError, "network must be a ModelConfig, got str"),
