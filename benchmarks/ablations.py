@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from measure import machine, parser, write_json
 
 from gsp_unroll.evaluation.protocols import decibel
 from gsp_unroll.models import load_pretrained
 from gsp_unroll.training import Config, load_config, train
+from gsp_unroll.training.schema import flatten, to_mapping
 from gsp_unroll.training.sources import load_held_out, split_images
 from gsp_unroll.training.validate import psnr, squared_errors
 
@@ -182,9 +184,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def effective(group: str) -> dict[str, list[str]]:
     """The rows of a group without the changes that change nothing."""
-    base = load_config(CONFIG)
+    base = flatten(to_mapping(load_config(CONFIG)))
+
+    def changes_something(change: str) -> bool:
+        key, _, value = change.partition("=")
+        return base[key] != yaml.safe_load(value)
+
     return {
-        label: [change for change in changes if load_config(CONFIG, [change]) != base]
+        label: [change for change in changes if changes_something(change)]
         for label, changes in GROUPS[group].items()
     }
 

@@ -2,23 +2,26 @@
 
     python benchmarks/evaluate_all.py --data DIR --threads 2
 
-``DIR`` holds the folders ``mcm`` (McMaster, 18 images) and ``kodak`` (24 images). What is measured
-already is kept: delete a file of docs/results to measure it again. Then
-``python benchmarks/results_page.py`` writes the page.
+``DIR`` holds the folders ``mcm`` (McMaster, 18 images) and ``kodak`` (24 images). Methods that are
+measured already are kept, unless their shipped weights have changed since: delete a file of
+docs/results to measure all of it again. Then ``python benchmarks/results_page.py`` writes the page.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shlex
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from gsp_unroll.cli import main as gsp_unroll
 from gsp_unroll.files import write_atomically
 from gsp_unroll.models import pretrained_metadata, shipped_weights
+from gsp_unroll.models.shipped import weight_path
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 SETS = ("mcm", "kodak")
@@ -70,41 +73,86 @@ def main() -> int:
             continue
         for images in SETS:
             target = options.out / f"{name}_{images}.json"
-            if has_all(target, arguments):
+            before = read(target)
+            missing = to_measure(before, methods_of(arguments))
+            if not missing:
                 print(f"{target.name} is there", file=sys.stderr)
                 continue
             command = ["evaluate", "--data", str(options.data / images), *arguments]
+            command[command.index("--methods") + 1] = ",".join(missing)
             command += ["--threads", str(options.threads)]
             print(f"python -m gsp_unroll {shlex.join(command)}", flush=True)
-            code = evaluate(command, options.data, target)
+            code, measured = evaluate(command, options.data)
             if code:
                 return code
+            result = merged(before, measured, methods_of(arguments))
+            write_atomically(target, (json.dumps(result, indent=2) + "\n").encode())
     return 0
 
 
-def has_all(target: Path, arguments: list[str]) -> bool:
-    """Whether the file is there and holds every method that is asked for."""
-    if not target.exists():
-        return False
-    asked = arguments[arguments.index("--methods") + 1].split(",")
-    result = json.loads(target.read_text(encoding="utf-8"))
-    return set(asked) <= {summary["method"] for summary in result["summary"]}
+def methods_of(arguments: list[str]) -> list[str]:
+    """The methods that a command asks for."""
+    return arguments[arguments.index("--methods") + 1].split(",")
 
 
-def evaluate(command: list[str], data: Path, target: Path) -> int:
-    """Run one command and keep its JSON, without the place where the images lie on this machine."""
+def read(target: Path) -> dict[str, Any] | None:
+    """What was measured before, if there is something."""
+    return json.loads(target.read_text(encoding="utf-8")) if target.exists() else None
+
+
+def fingerprint(method: str) -> str | None:
+    """Hash of the shipped weights that a method uses, ``None`` if it uses none."""
+    name = method.partition(":")[0]
+    if name not in shipped_weights():
+        return None
+    return hashlib.sha256(weight_path(name).read_bytes()).hexdigest()[:16]
+
+
+def to_measure(result: dict[str, Any] | None, asked: list[str]) -> list[str]:
+    """Methods that are not in the result, or are there with other weights."""
+    known = (
+        {}
+        if result is None
+        else {m: w for run in result["runs"] for m, w in run["methods"].items()}
+    )
+    return [name for name in asked if name not in known or known[name] != fingerprint(name)]
+
+
+def evaluate(command: list[str], data: Path) -> tuple[int, dict[str, Any]]:
+    """Run one command; its JSON, without the place where the images lie on this machine."""
     with tempfile.TemporaryDirectory() as folder:
         code = gsp_unroll([*command, "--out", folder])
         if code:
-            return code
+            return code, {}
         (written,) = Path(folder).glob("*.json")
         result = json.loads(written.read_text(encoding="utf-8"))
     shown = [
         part.replace(str(data), "DIR") if part.startswith(str(data)) else part for part in command
     ]
     result["command"] = f"python -m gsp_unroll {shlex.join(shown)}"
-    write_atomically(target, (json.dumps(result, indent=2) + "\n").encode())
-    return 0
+    run = {key: result.pop(key) for key in ("command", "date", "machine")}
+    methods = {name: fingerprint(name) for name in methods_of(command)}
+    return 0, {**result, "runs": [{**run, "methods": methods}]}
+
+
+def merged(before: dict[str, Any] | None, now: dict[str, Any], asked: list[str]) -> dict[str, Any]:
+    """Two results of one experiment as one, methods in the order ``asked``; the later counts."""
+    if before is None:
+        return now
+    later = set(now["runs"][0]["methods"])
+    result = dict(now)
+    for part in ("summary", "rows"):
+        kept = [row for row in before[part] if row["method"] not in later]
+        result[part] = sorted(
+            [*kept, *now[part]],
+            key=lambda row: asked.index(row["method"]) if row["method"] in asked else len(asked),
+        )
+    result["runs"] = [*now["runs"]]
+    for run in reversed(before["runs"]):
+        methods = {name: weights for name, weights in run["methods"].items() if name not in later}
+        if methods:
+            result["runs"].insert(0, {**run, "methods": methods})
+    return result
 
 
 if __name__ == "__main__":

@@ -58,12 +58,17 @@ def by_method(result: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def source(result: dict[str, Any]) -> str:
-    """Where the numbers come from."""
-    machine = result["machine"]
+    """Where the numbers come from: one sentence for each run."""
+    return "\n\n".join(_run(run, len(result["runs"]) > 1) for run in result["runs"])
+
+
+def _run(run: dict[str, Any], one_of_several: bool) -> str:
+    machine = run["machine"]
     torch = machine["packages"]["torch"]
+    whose = f"{', '.join(LABELS.get(name, name) for name in run['methods'])}: "
     return (
-        f"`{result['command']}`, {result['date'][:10]}, {machine['processor']}, "
-        f"{machine['device']}, "
+        f"{whose if one_of_several else ''}`{run['command']}`, {run['date'][:10]}, "
+        f"{machine['processor']}, {machine['device']}, "
         f"{machine['threads']} threads, Python {machine['python']}, torch {torch}."
     )
 

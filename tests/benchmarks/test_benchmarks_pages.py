@@ -77,10 +77,27 @@ def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, mo
     ]
     text = (out / "demosaic_mcm.json").read_text()
     assert str(tmp_path) not in text
-    assert json.loads(text)["command"].startswith("python -m gsp_unroll evaluate --data DIR/mcm")
+    (run,) = json.loads(text)["runs"]
+    assert run["command"].startswith("python -m gsp_unroll evaluate --data DIR/mcm")
+    assert run["methods"]["menon"] is None
+    assert all(run["methods"][name] for name in shipped_weights())
     capsys.readouterr()
     assert script.main() == 0  # nothing is measured twice
     assert capsys.readouterr().err.count("is there") == 4
+    # Other weights under a name: only what uses them is measured again.
+    name = shipped_weights()[0]
+    fingerprint = script.fingerprint
+    monkeypatch.setattr(
+        script, "fingerprint", lambda method: "new" if method == name else fingerprint(method)
+    )
+    assert script.main() == 0
+    first, second = json.loads((out / "demosaic_mcm.json").read_text())["runs"]
+    assert name not in first["methods"]
+    assert second["methods"] == {name: "new"}
+    again = json.loads((out / "demosaic_mcm.json").read_text())
+    for part in ("summary", "rows"):
+        names = [[row["method"] for row in found[part]] for found in (json.loads(text), again)]
+        assert names[0] == names[1]
     monkeypatch.setattr(page, "RESULTS", out)
     table = page.main_table("demosaic")
     assert "Menon 2007" in table
