@@ -20,7 +20,7 @@ from typing import Any
 
 from gsp_unroll.cli import main as gsp_unroll
 from gsp_unroll.files import write_atomically
-from gsp_unroll.models import pretrained_metadata, shipped_weights
+from gsp_unroll.models import shipped_weights
 from gsp_unroll.models.shipped import weight_path
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -33,8 +33,7 @@ OTHER_PATTERNS = ("BGGR", "GRBG", "GBRG", "quad_bayer", "xtrans")
 
 def experiments() -> dict[str, list[str]]:
     """Arguments of ``gsp_unroll evaluate``, by the name of the file they lead to."""
-    colour = [n for n in shipped_weights() if pretrained_metadata(n)["task"].startswith("demosaic")]
-    luma = [n for n in shipped_weights() if n not in colour]
+    colour, luma = shipped_weights("demosaic"), shipped_weights("interpolate")
     models = ["iglr", "igtv"]
     every = {
         "demosaic": [

@@ -22,13 +22,22 @@ from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metad
 from gsp_unroll.models.shipped import FOLDER
 
 DATA = Path(__file__).parents[1] / "docs" / "training_data.md"
-LIMITS = """\
+LIMITS = {
+    "demosaic": """\
 * Trained without noise: a noisy mosaic comes back with its noise, see docs/results.md for how much
   is lost, and for colour filter arrays that were not trained on.
 * Values are sRGB as photographs are stored, in [0, 1]. Linear raw data should get that curve first.
 * Trained on {megapixels} of photographs: repetitive fine texture near the sampling limit (fences,
   cloth) can still come out as false colour.
-"""
+""",
+    "interpolate": """\
+* For images that were decimated without a filter, every second pixel of every second row: their
+  fine detail is aliased, and no method brings it back. Images that were scaled down with a filter
+  are another task.
+* Values are luma of sRGB in [0, 1], studio range as the paper has it.
+* Trained on {megapixels} of photographs, without noise.
+""",
+}
 
 
 def card(name: str, model: UnrolledNetwork, metadata: dict[str, str]) -> str:
@@ -46,7 +55,7 @@ def card(name: str, model: UnrolledNetwork, metadata: dict[str, str]) -> str:
         "## Training\n\n" + training(metadata),
         "## Data\n\n" + "\n".join(DATA.read_text(encoding="utf-8").splitlines()[2:]),
         "## Results\n\n" + results(name, config.in_channels),
-        "## Limits\n\n" + LIMITS.format(megapixels="62 megapixels"),
+        "## Limits\n\n" + LIMITS[metadata["task"].split()[0]].format(megapixels="62 megapixels"),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
@@ -60,7 +69,7 @@ def training(metadata: dict[str, str]) -> str:
     text = table(["", *(f"run {k + 1}" for k in range(len(history)))], rows)
     chosen = metadata.get("validation")
     return (
-        f"{hours:.1f} hours in all, with Adam; the weights are an exponential average.\n\n"
+        f"{hours:.1f} hours in all; the weights are an exponential average.\n\n"
         + text
         + (f"\n\nChosen by validation: {chosen}." if chosen else "")
         + f"\n\nThe last run, for `examples/train_*.py --config`:\n\n"

@@ -101,7 +101,7 @@ def parse_args() -> argparse.Namespace:
     what.add_argument(
         "--weights",
         default="uglr-plus-demosaic",
-        help=f"{', '.join(shipped_weights())} or a .safetensors file (%(default)s)",
+        help=f"{', '.join(shipped_weights('demosaic'))} or a .safetensors file (%(default)s)",
     )
     what.add_argument("--method", choices=("iglr", "igtv"), help="without any weights")
     parser.add_argument("--cfa", default="RGGB", help="colour filter array from the top-left pixel")

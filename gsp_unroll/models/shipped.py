@@ -9,9 +9,14 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 
 
-def shipped_weights() -> list[str]:
-    """Names that ``from_pretrained`` knows; a model card ``NAME.md`` is beside each file."""
-    return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+def shipped_weights(task: str | None = None) -> list[str]:
+    """Names that ``from_pretrained`` knows; a model card ``NAME.md`` is beside each file.
+
+    Args:
+        task: ``"demosaic"`` or ``"interpolate"``: only those for it (default: all).
+    """
+    names = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+    return names if task is None else [name for name in names if name.endswith(f"-{task}")]
 
 
 def weight_path(name_or_path: str | Path) -> Path:

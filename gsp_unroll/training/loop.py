@@ -522,6 +522,7 @@ class _Trainer:
             "batch": config.train.batch,
             "patch": config.data.patch,
             "loss": config.train.loss,
+            "optimizer": config.train.optimizer,
             "lr": config.train.lr,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),

@@ -61,7 +61,7 @@ def test_the_pages_have_a_place_for_every_table(load):
 def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, monkeypatch, capsys):
     pytest.importorskip("colour_demosaicing")
     script, page = load("evaluate_all"), load("results_page")
-    methods = ["--methods", ",".join(["bilinear", "menon", *shipped_weights()])]
+    methods = ["--methods", ",".join(["bilinear", "menon", *shipped_weights("demosaic")])]
     # Without those that not every machine has.
     noisy = [*methods, "--noise", "10/255"]
     monkeypatch.setattr(script, "experiments", lambda: {"demosaic": methods, "noise10": noisy})
@@ -80,12 +80,12 @@ def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, mo
     (run,) = json.loads(text)["runs"]
     assert run["command"].startswith("python -m gsp_unroll evaluate --data DIR/mcm")
     assert run["methods"]["menon"] is None
-    assert all(run["methods"][name] for name in shipped_weights())
+    assert all(run["methods"][name] for name in shipped_weights("demosaic"))
     capsys.readouterr()
     assert script.main() == 0  # nothing is measured twice
     assert capsys.readouterr().err.count("is there") == 4
     # Other weights under a name: only what uses them is measured again.
-    name = shipped_weights()[0]
+    name = shipped_weights("demosaic")[0]
     fingerprint = script.fingerprint
     monkeypatch.setattr(
         script, "fingerprint", lambda method: "new" if method == name else fingerprint(method)
@@ -102,7 +102,7 @@ def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, mo
     table = page.main_table("demosaic")
     assert "Menon 2007" in table
     assert "36.59" in table  # the published row
-    assert all(name in table for name in shipped_weights())
+    assert all(name in table for name in shipped_weights("demosaic"))
     shifted = page.shift_table({"demosaic": "no noise", "noise10": "sigma 10/255"})
     assert "1 images | no noise | sigma 10/255 |" in shifted
     clean, noisy = shifted.splitlines()[2].split("|")[2:4]

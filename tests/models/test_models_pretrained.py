@@ -188,5 +188,14 @@ def test_shipped_weights_load_and_say_where_they_come_from(name):
     assert parameters <= 323_435
 
 
+def test_names_of_shipped_weights_end_with_their_task():
+    for name in shipped_weights():
+        assert pretrained_metadata(name)["task"].startswith(name.rpartition("-")[2])
+    colour, luma = shipped_weights("demosaic"), shipped_weights("interpolate")
+    assert colour
+    assert luma
+    assert sorted([*colour, *luma]) == shipped_weights()
+
+
 def test_shipped_weights_are_small():
     assert sum(path.stat().st_size for path in shipped.FOLDER.iterdir()) < 12_000_000
