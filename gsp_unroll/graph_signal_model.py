@@ -254,7 +254,9 @@ class GraphSignalModel:
         right = truth[missing].double()
         check_observation(right, torch.ones_like(right, dtype=torch.bool), "truth")
         wrong = (predicted[missing].double() - right).square().sum()
-        return float(1 - wrong / (right - right.mean()).square().sum())
+        spread = (right - right.mean()).square().sum()
+        # As scikit-learn has it where the truth is constant.
+        return float(1 - wrong / spread) if spread > 0 else float(wrong == 0)
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted model to a ``.safetensors`` file, atomically.

@@ -197,6 +197,8 @@ def test_score_is_one_for_the_truth_and_zero_for_its_mean():
     # A truth whose mean is where the prediction is nowhere near scores less than the mean itself.
     truth[missing] = torch.randn(int(missing.sum())) - 100
     assert model.score(part, truth) < 0
+    truth[missing] = 1000.0
+    assert model.score(part, truth) == 0  # no variation to explain, and not met
     with pytest.raises(ValueError, match="data must miss at least one value"):
         model.score(data[0], data[0].x)
     with pytest.raises(ValueError, match=r"truth must have shape \[12, 1\]"):
