@@ -30,7 +30,7 @@ from gsp_unroll.topology import Graph, Topology
 from gsp_unroll.topology.from_data import from_planar
 from gsp_unroll.training.ema import EMA
 from gsp_unroll.training.log import Progress
-from gsp_unroll.training.optimizer import make_optimizer
+from gsp_unroll.training.optimizer import OPTIMIZERS, make_optimizer
 from gsp_unroll.training.schedule import learning_rate, progress
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ TRENDS = ("mean", "linear")
 _METADATA = "graph_signal_model"
 # Variance of what the trend leaves, over that of its slopes, in units of signal and attributes.
 _RIDGE = 0.5
+# Deviations of this many units in the last place are rounding.
+_ROUNDING = 4
+# Steps in a row without a finite gradient after which a fit gives up.
+_BAD_STEPS = 20
 
 SMALL = ModelConfig(
     name="uglr-plus", blocks=3, layers=1, cg_steps=8, heads=4, features=8, maps=32,
@@ -82,10 +86,10 @@ class GraphSignalModel:
         observed: Smallest and largest share of the nodes that is left observed in training; the
             share of each signal is drawn between them (default: 0.1 and 0.6).
         steps: Optimiser steps (default: 1000).
-        batch: Signals of each step (default: 16).
+        batch: Signals of each step, all on one graph, with replacement (default: 16).
         lr: Peak learning rate (default: 3e-3).
         optimizer: ``"adam"`` or ``"muon"`` (default: ``"adam"``).
-        ema: Decay of the average of the weights, which is what predicts (default: 0.99).
+        ema: Decay of the average of the weights, which is what predicts, in [0, 1) (default: 0.99).
         seed: Of the weights and all draws (default: 0).
         device: Where to compute (default: ``"cpu"``).
         progress: Report loss and remaining time while fitting (default: ``True``).
@@ -133,19 +137,18 @@ class GraphSignalModel:
                 "network must have features_from='gnn' or 'mlp', got 'cnn', which needs images; "
                 "for images use gsp_unroll.training"
             )
-        low, high = observed
-        if not 0 <= low <= high < 1:
-            raise ValueError(f"observed must be (low, high), 0 <= low <= high < 1, got {observed}")
-        checks.one_of("optimizer", optimizer, ("adam", "muon"))
+        checks.one_of("optimizer", optimizer, OPTIMIZERS)
         checks.one_of("trend", trend, TRENDS)
         self.config = network
         self.trend = trend
-        self.observed = (float(low), float(high))
+        self.observed = _shares(observed)
         self.steps = checks.positive_int("steps", steps)
         self.batch = checks.positive_int("batch", batch)
         self.lr = checks.in_range("lr", lr, 0.0, open_low=True)
         self.optimizer = optimizer
-        self.ema = checks.in_range("ema", ema, 0.0, 1.0)
+        if not 0.0 <= ema < 1.0:
+            raise ValueError(f"ema must be in [0, 1), got {ema}")
+        self.ema = ema
         self.seed = checks.positive_int("seed", seed, minimum=0)
         self.device = torch.device(device)
         self.progress = progress
@@ -167,33 +170,33 @@ class GraphSignalModel:
             The model itself.
 
         Raises:
+            FloatingPointError: If the loss or its gradient stays infinite or NaN.
             TypeError: If a dtype or type does not fit.
-            ValueError: If shapes do not fit, or nothing is known in a connected component.
+            ValueError: If shapes do not fit, nothing is known in a connected component, or there
+                are no attributes for a linear trend. What was fitted before is then still there.
         """
-        groups = [self._ready(group) for group in collect(data)]
+        groups = collect(data)
         for group in groups:
             check_observed(group.topology, group.known)
-        self._scale = _measure(groups)
-        torch.manual_seed(self.seed)
-        first = groups[0]
-        network = build(
-            dataclasses.replace(
-                self.config,
-                in_channels=first.signal.shape[1],
-                node_channels=0 if first.attributes is None else first.attributes.shape[1],
-            )
-        ).to(self.device)
-        self.network, self.history = copy.deepcopy(network).eval(), []
-        average = EMA(network, self.ema)
+        if self.trend == "linear" and groups[0].attributes is None:
+            raise ValueError("trend must be 'mean' for data without attributes, got 'linear'")
+        groups = [self._ready(group)[0] for group in groups]
+        scale = _measure(groups)
+        # The random numbers of the caller are left alone.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = build(_for_data(self.config, groups[0])).to(self.device)
+        average, history = EMA(network, self.ema), []
         try:
-            self._descend(network.train(), groups, average)
+            self._descend(network.train(), groups, scale, average, history)
         except KeyboardInterrupt:
             warnings.warn(
-                f"fit was stopped after {len(self.history)} of {self.steps} steps; the model is "
+                f"fit was stopped after {len(history)} of {self.steps} steps; the model is "
                 "what was learned until then",
                 stacklevel=2,
             )
-        average.copy_to(self.network)
+        average.copy_to(network)
+        self.network, self.history, self._scale = network.eval(), history, scale
         return self
 
     def predict(self, data: Data) -> Data:
@@ -212,9 +215,11 @@ class GraphSignalModel:
                 observed node.
         """
         network, scale = self._fitted()
+        if not isinstance(data, Data):
+            raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
         (group,) = collect(data)
         check_observed(group.topology, group.known)
-        group = self._ready(group)
+        group, offset = self._ready(group)
         config = network.config
         given = group.signal.shape[1], 0 if group.attributes is None else group.attributes.shape[1]
         if given != (config.in_channels, config.node_channels):
@@ -225,7 +230,7 @@ class GraphSignalModel:
         with torch.no_grad():
             restored = _restore(network, scale, group, group.known, self.trend)
         signal, mask = signal_and_mask(data)
-        filled = from_planar(restored).to(signal)
+        filled = from_planar(restored + offset).to(signal)
         out = copy.copy(data)
         out.x = torch.where(mask, signal, filled).reshape(data.x.shape)
         return out
@@ -235,7 +240,8 @@ class GraphSignalModel:
 
         .. math:: 1-\frac{\sum(x-t)^2}{\sum(t-\bar t)^2}
 
-        over the nodes that are missing in ``data``, :math:`\bar t` the mean of ``truth`` there.
+        over the nodes that are missing in ``data``, :math:`\bar t` the mean of ``truth`` there; the
+        mean over channels that miss something, as in scikit-learn.
 
         Args:
             data: As for :meth:`predict`.
@@ -248,15 +254,19 @@ class GraphSignalModel:
         predicted = self.predict(data).x
         checks.shape("truth", checks.tensor("truth", truth), list(predicted.shape))
         _, mask = signal_and_mask(data)
-        missing = ~mask.reshape(predicted.shape)
-        if not bool(missing.any()):
+        check_observation(truth, ~mask.reshape(truth.shape), "truth")
+        scores = []
+        for x, t, seen in zip(
+            *(v.reshape(len(mask), -1).T for v in (predicted, truth, mask)), strict=True
+        ):
+            if not bool(seen.all()):
+                right = t[~seen].double()
+                wrong = (x[~seen].double() - right).square().sum()
+                spread = (right - right.mean()).square().sum()
+                scores.append(float(1 - wrong / spread) if spread > 0 else float(wrong == 0))
+        if not scores:
             raise ValueError("data must miss at least one value to be scored, got none")
-        right = truth[missing].double()
-        check_observation(right, torch.ones_like(right, dtype=torch.bool), "truth")
-        wrong = (predicted[missing].double() - right).square().sum()
-        spread = (right - right.mean()).square().sum()
-        # As scikit-learn has it where the truth is constant.
-        return float(1 - wrong / spread) if spread > 0 else float(wrong == 0)
+        return sum(scores) / len(scores)
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted model to a ``.safetensors`` file, atomically.
@@ -288,18 +298,18 @@ class GraphSignalModel:
         return model
 
     def _descend(
-        self, network: UnrolledNetwork, groups: Sequence[SignalGroup], average: EMA
+        self,
+        network: UnrolledNetwork,
+        groups: Sequence[SignalGroup],
+        scale: _Scale,
+        average: EMA,
+        history: list[float],
     ) -> None:
         generator = torch.Generator().manual_seed(self.seed)
         optimizer = make_optimizer(self.optimizer, network.parameters(), self.lr)
         sizes = torch.tensor([float(len(group)) for group in groups])
-        # Many signals on a small graph are one signal on many copies of it: fewer, larger calls.
-        batch = [min(self.batch, len(group)) for group in groups]
-        several = [
-            group.topology.repeat(count) if isinstance(group.topology, Graph) else group.topology
-            for group, count in zip(groups, batch, strict=True)
-        ]
-        report, started = Progress(enabled=self.progress), time.monotonic()
+        side_by_side: dict[int, Topology] = {}
+        report, started, bad = Progress(enabled=self.progress), time.monotonic(), 0
         try:
             for step in range(self.steps):
                 done = progress(step, self.steps)
@@ -309,28 +319,35 @@ class GraphSignalModel:
                 for options in optimizer.param_groups:
                     options["lr"] = rate
                 k = int(torch.multinomial(sizes, 1, generator=generator))
-                part = self._draw(groups[k], batch[k], several[k], generator)
-                loss = self._loss(network, *part)
+                if k not in side_by_side:
+                    side_by_side[k] = _repeat(groups[k].topology, self.batch)
+                part, kept = self._draw(groups[k], side_by_side[k], generator)
+                loss = _loss(network, scale, part, kept, self.trend)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-                optimizer.step()
-                average.update(network)
-                self.history.append(loss.item())
+                norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                bad = 0 if bool(norm.isfinite()) else bad + 1
+                if bad > _BAD_STEPS:
+                    raise FloatingPointError(
+                        f"the gradient was not finite in {bad} steps in a row, up to step {step}; "
+                        f"try a smaller lr than {self.lr}"
+                    )
+                if not bad:
+                    optimizer.step()
+                    average.update(network)
+                history.append(loss.item())
                 elapsed = time.monotonic() - started
-                report.update(
-                    step + 1, (step + 1) / self.steps, elapsed, {"loss": self.history[-1]}
-                )
+                report.update(step + 1, (step + 1) / self.steps, elapsed, {"loss": history[-1]})
         finally:
             report.close()
 
     def _draw(
-        self, group: SignalGroup, count: int, topology: Topology, generator: torch.Generator
+        self, group: SignalGroup, topology: Topology, generator: torch.Generator
     ) -> tuple[SignalGroup, Tensor]:
         """A batch of signals side by side on ``topology``, and what of them is left observed."""
-        chosen = torch.randint(len(group), (count,), generator=generator).to(self.device)
+        chosen = torch.randint(len(group), (self.batch,), generator=generator).to(self.device)
         low, high = self.observed
-        share = low + (high - low) * torch.rand(count, generator=generator)
+        share = low + (high - low) * torch.rand(self.batch, generator=generator)
         kept = hide(group.topology, group.known[chosen], share, generator)
 
         def beside(value: Tensor) -> Tensor:
@@ -347,27 +364,53 @@ class GraphSignalModel:
         )
         return part, beside(kept)
 
-    def _loss(self, network: UnrolledNetwork, part: SignalGroup, kept: Tensor) -> Tensor:
-        """Mean squared error on what is known but was not ``kept``."""
-        restored = _restore(network, self._scale, part, kept, self.trend)
-        error = (restored - part.signal) / self._scale.signal[:, None]
-        hidden = part.known & ~kept
-        return torch.where(hidden, error, 0).square().sum() / hidden.sum().clamp(min=1)
-
-    def _ready(self, group: SignalGroup) -> SignalGroup:
-        """On the device and in single precision."""
+    def _ready(self, group: SignalGroup) -> tuple[SignalGroup, Tensor]:
+        """On the device, about the mean of what is known, in single precision; and that mean."""
+        topology, known = group.topology.to(self.device), group.known.to(self.device)
+        signal = group.signal.to(self.device, torch.float64)
+        offset = _mean(topology, signal, known)
+        # A constant may differ from its mean by rounding, which is no signal.
+        centred = signal - offset
+        nothing = centred.abs() <= _ROUNDING * torch.finfo(group.signal.dtype).eps * signal.abs()
+        centred = torch.where(known & ~nothing, centred, 0).float()
         extra = group.attributes
-        return SignalGroup(
-            group.topology.to(self.device),
-            group.signal.to(self.device, torch.float32),
-            group.known.to(self.device),
-            None if extra is None else extra.to(self.device, torch.float32),
-        )
+        extra = None if extra is None else extra.to(self.device, torch.float32)
+        return SignalGroup(topology, centred, known, extra), offset
 
     def _fitted(self) -> tuple[UnrolledNetwork, _Scale]:
         if self.network is None or self._scale is None:
             raise RuntimeError("the model is not fitted yet: call fit, or load one")
         return self.network, self._scale
+
+
+def _shares(observed: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = (float(share) for share in observed)
+    except (TypeError, ValueError):
+        raise TypeError(f"observed must be two numbers (low, high), got {observed!r}") from None
+    if not 0 <= low <= high < 1:
+        raise ValueError(f"observed must be (low, high), 0 <= low <= high < 1, got {observed}")
+    return low, high
+
+
+def _for_data(config: ModelConfig, group: SignalGroup) -> ModelConfig:
+    extra = 0 if group.attributes is None else group.attributes.shape[1]
+    return dataclasses.replace(config, in_channels=group.signal.shape[1], node_channels=extra)
+
+
+def _repeat(topology: Topology, copies: int) -> Topology:
+    """Many signals on a graph are one on many copies of it: fewer, larger calls of kernels."""
+    return topology.repeat(copies) if isinstance(topology, Graph) else topology
+
+
+def _loss(
+    network: UnrolledNetwork, scale: _Scale, part: SignalGroup, kept: Tensor, trend: str
+) -> Tensor:
+    """Mean squared error on what is known but was not ``kept``."""
+    restored = _restore(network, scale, part, kept, trend)
+    error = (restored - part.signal) / scale.signal[:, None]
+    hidden = part.known & ~kept
+    return torch.where(hidden, error, 0).square().sum() / hidden.sum().clamp(min=1)
 
 
 def _mean(topology: Topology, signal: Tensor, known: Tensor) -> Tensor:
@@ -398,12 +441,10 @@ def _slopes(topology: Topology, residual: Tensor, known: Tensor, attributes: Ten
 
 
 def _measure(groups: Sequence[SignalGroup]) -> _Scale:
-    squares = total = 0
-    for group in groups:
-        centred = group.signal - _mean(group.topology, group.signal, group.known)
-        squares = squares + torch.where(group.known, centred, 0).square().sum((0, 2))
-        total = total + group.known.sum((0, 2))
-    signal = (squares / total).sqrt()
+    """Deviations of signals that are about their mean already, and of their attributes."""
+    squares = sum(group.signal.double().square().sum((0, 2)) for group in groups)
+    total = sum(group.known.sum((0, 2)) for group in groups)
+    signal = (squares / total).sqrt().float()
     signal = torch.where(signal > 0, signal, torch.ones_like(signal))
     if groups[0].attributes is None:
         return _Scale(signal, signal.new_zeros(0), signal.new_ones(0))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
+from gsp_unroll import checks
 from gsp_unroll.graph_signal_model import GraphSignalModel
 from gsp_unroll.interpolation import PRIORS, interpolate
 from gsp_unroll.models import UnrolledNetwork
@@ -35,15 +37,14 @@ class RestoreMissing(BaseTransform):
     def __init__(
         self, method: str | GraphSignalModel | UnrolledNetwork = "glr", *, mu: float | None = None
     ) -> None:
-        learned = isinstance(method, GraphSignalModel | UnrolledNetwork)
-        if not learned and not isinstance(method, str):
+        if isinstance(method, str):
+            checks.one_of("method", method, PRIORS)
+        elif not isinstance(method, GraphSignalModel | UnrolledNetwork):
             raise TypeError(
                 "method must be a prior, a GraphSignalModel or a network, got "
                 f"{type(method).__name__}"
             )
-        if not learned and method not in PRIORS:
-            raise ValueError(f"method must be one of {', '.join(PRIORS)}, got {method!r}")
-        if learned and mu is not None:
+        elif mu is not None:
             raise ValueError(f"mu must be None for a learned method, got {mu}")
         self.method = method
         self.mu = mu
@@ -54,7 +55,9 @@ class RestoreMissing(BaseTransform):
             return interpolate(data, self.method, mu=self.mu)
         if isinstance(self.method, GraphSignalModel):
             return self.method.predict(data)
-        return self.method.restore(data)
+        # As data of a pipeline, which is stored and sent between processes: no autograd graph.
+        with torch.no_grad():
+            return self.method.restore(data)
 
     def __repr__(self) -> str:
         method = self.method if isinstance(self.method, str) else type(self.method).__name__

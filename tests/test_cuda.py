@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from helpers import STRUCTURES, assert_all_finite, close, needs_backend, random_edges
+from helpers import (
+    STRUCTURES,
+    assert_all_finite,
+    close,
+    needs_backend,
+    random_edges,
+    uglr_plus_with_all,
+)
 from torch_geometric.data import Batch, Data
 
 from gsp_unroll import ops
@@ -216,7 +223,7 @@ def test_networks_in_value_and_gradients(network):
         close(ours, reference, 1e-8)
 
 
-@pytest.mark.parametrize("network", [UGLR, UGTV])
+@pytest.mark.parametrize("network", [UGLR, UGTV, uglr_plus_with_all])
 def test_captured_blocks_give_the_same_values_and_gradients(network):
     model = network(3, **SMALL).double().cuda()
     captured = capture_blocks(model)

@@ -9,7 +9,7 @@ import torch
 from helpers import both_ways, random_edges, ring
 from torch_geometric.data import Batch, Data
 
-from gsp_unroll import GraphSignalModel, interpolate
+from gsp_unroll import GraphSignalModel, graph_signal_model, interpolate
 from gsp_unroll.graph_signal_model import SMALL, _slopes
 from gsp_unroll.graphs import knn_edge_index
 from gsp_unroll.models import ModelConfig
@@ -166,13 +166,68 @@ def test_the_same_seed_gives_the_same_model():
     assert not torch.equal(a, c)
 
 
-@pytest.mark.parametrize("x", [torch.full((12,), 3.0), torch.zeros(12)])
-def test_constant_signals_come_back(x):
-    edges = random_edges(12)
-    data = [Data(x=x, edge_index=edges)] * 4
-    part = Data(x=x.clone(), edge_index=edges)
-    part.x[4:] = NAN
-    torch.testing.assert_close(make().fit(data).predict(part).x, x, atol=0.2, rtol=0)
+@pytest.mark.parametrize("value", [3.0, 0.0, 0.1, 21.3])
+def test_a_constant_is_no_signal(value):
+    # 80 times 0.1 does not sum to 8 in single precision: rounding must not become the unit.
+    edges = random_edges(80)
+    data = [
+        Data(x=torch.stack([torch.full((80,), value), torch.randn(80)], 1), edge_index=edges)
+        for _ in range(4)
+    ]
+    model = make().fit(data)
+    assert max(model.history) < 10
+    part = with_gaps(data[0])
+    part.x[3, 0] = value + 1
+    assert bool((model.predict(part).x[:, 0] - value).abs().max() < 10)
+
+
+def test_small_variations_on_a_large_offset():
+    data = signals()
+    far = [Data(x=d.x.double() + 1e7, edge_index=d.edge_index) for d in data]
+    near = [Data(x=d.x.double(), edge_index=d.edge_index) for d in data]
+    part = with_gaps(near[0])
+    expected = make().fit(near).predict(part).x
+    part.x = part.x + 1e7
+    torch.testing.assert_close(make().fit(far).predict(part).x - 1e7, expected, atol=1e-4, rtol=0)
+
+
+def test_a_fit_leaves_the_random_numbers_of_the_caller_alone():
+    data = signals()
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    make().fit(data)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_fit_that_fails_keeps_what_was_fitted_before(monkeypatch):
+    data = signals()
+    model = make().fit(data)
+    part = with_gaps(data[0])
+    before = model.predict(part).x
+    with pytest.raises(ValueError, match="at least one node"):
+        model.fit(ALONE)
+    monkeypatch.setattr(
+        "gsp_unroll.graph_signal_model._loss", lambda network, *rest: network.blocks[0].skip * NAN
+    )
+    model.steps = 30
+    with pytest.raises(FloatingPointError, match="not finite in 21 steps in a row, up to step 20"):
+        model.fit(data)
+    assert torch.equal(model.predict(part).x, before)
+    assert len(model.history) == 3
+
+
+def test_every_graph_has_batches_of_the_stated_size(monkeypatch):
+    seen = []
+    original = graph_signal_model._loss
+
+    def loss(network, scale, part, kept, trend):
+        seen.append(part.signal.numel())
+        return original(network, scale, part, kept, trend)
+
+    monkeypatch.setattr(graph_signal_model, "_loss", loss)
+    make(batch=5).fit(signals(1, nodes=9))
+    assert seen == [45, 45, 45]
 
 
 def test_saved_and_loaded_it_predicts_the_same(tmp_path):
@@ -186,23 +241,32 @@ def test_saved_and_loaded_it_predicts_the_same(tmp_path):
         GraphSignalModel.load(tmp_path / "network.safetensors")
 
 
-def test_score_is_one_for_the_truth_and_zero_for_its_mean():
-    data = signals()
+def test_score_is_one_for_the_truth_and_zero_for_its_mean(monkeypatch):
+    data = signals(channels=2)
     model = make().fit(data)
     part = with_gaps(data[0])
+    missing = torch.isnan(part.x)
     perfect = model.predict(part).x
     assert model.score(part, perfect) == pytest.approx(1.0)
-    missing = torch.isnan(part.x)
-    truth = perfect.clone()
-    # A truth whose mean is where the prediction is nowhere near scores less than the mean itself.
-    truth[missing] = torch.randn(int(missing.sum())) - 100
-    assert model.score(part, truth) < 0
-    truth[missing] = 1000.0
-    assert model.score(part, truth) == 0  # no variation to explain, and not met
     with pytest.raises(ValueError, match="data must miss at least one value"):
         model.score(data[0], data[0].x)
-    with pytest.raises(ValueError, match=r"truth must have shape \[12, 1\]"):
-        model.score(part, truth[:, 0])
+    with pytest.raises(ValueError, match=r"truth must have shape \[12, 2\]"):
+        model.score(part, perfect[:, 0])
+    with pytest.raises(ValueError, match="truth must be finite"):
+        model.score(part, part.x)
+    truth = torch.randn(12, 2) * torch.tensor([1.0, 1000.0])
+
+    def predict(values):
+        monkeypatch.setattr(model, "predict", lambda data: Data(x=values))
+        return model.score(part, truth)
+
+    mean = torch.stack([truth[missing[:, c], c].mean() for c in range(2)]).expand(12, 2)
+    assert predict(mean) == pytest.approx(0.0, abs=1e-6)
+    # Channels count alike, whatever their units.
+    assert predict(torch.stack([truth[:, 0], mean[:, 1]], 1)) == pytest.approx(0.5)
+    truth = torch.full((12, 2), 7.0)
+    assert predict(truth) == 1
+    assert predict(truth + 1) == 0
 
 
 def test_a_stop_keeps_what_was_learned(monkeypatch):
@@ -249,6 +313,11 @@ ALONE = Data(x=torch.tensor([1.0, NAN, NAN, NAN]), edge_index=both_ways([(0, 1),
         (lambda m: m.fit([]), ValueError, "at least one graph signal"),
         (lambda m: make().predict(ALONE), RuntimeError, "not fitted yet"),
         (lambda m: make().save("x.safetensors"), RuntimeError, "not fitted yet"),
+        (lambda m: m.predict(signals()), TypeError, "data must be a .*Data, got list"),
+        (lambda m: make(trend="linear").fit(signals()), ValueError,
+         "trend must be 'mean' for data without attributes"),
+        (lambda m: make(ema=1.0), ValueError, r"ema must be in \[0, 1\), got 1.0"),
+        (lambda m: make(observed=0.5), TypeError, "observed must be two numbers"),
         (lambda m: make(observed=(0.5, 0.2)), ValueError, "observed must be"),
         (lambda m: make(steps=0), ValueError, "steps must be at least 1"),
         (lambda m: make(lr=0.0), ValueError, "lr must"),

@@ -71,20 +71,19 @@ class NoiseAware(nn.Module):
         prior = self.network.blocks[-1].joint_prior(last.topology, last.weight)
         seen = mask.expand_as(y).flatten(-2).to(y.dtype)
         samples = torch.where(mask, y, 0).flatten(-2)
+        # Everything is taken from the mean of the prior, so that tolerances are those of samples.
         mean = torch.zeros_like(samples) if last.mean is None else last.mean
-        # What mu x the prior asks for: nothing unless its mean is other than zero.
-        expected = prior.operator(mean)
+        samples = samples - seen * mean
         target = _SHARE * self.sigma**2 * float(seen.sum())
 
         def solve(log_mu: float, x: Tensor, tolerance: float) -> tuple[Tensor, float]:
             """The solution for one mu, and the logarithm of how much too large its residual is."""
             mu = 10**log_mu
-            b = samples + mu * expected
-            x = _cg(lambda v: seen * v + mu * prior.operator(v), b, x, tolerance)
+            x = _cg(lambda v: seen * v + mu * prior.operator(v), samples, x, tolerance)
             residual = float((seen * x - samples).square().sum())
             return x, math.log(max(residual, 1e-30) / target)
 
-        x, log_mu = last.estimate, _LOG_START
+        x, log_mu = last.estimate - mean, _LOG_START
         bracket: dict[bool, tuple[float, float]] = {}
         while True:
             # The solution for one mu is a good start for the next.
@@ -104,7 +103,7 @@ class NoiseAware(nn.Module):
             ):
                 break
             log_mu = following
-        return solve(log_mu, x, _CG_EXACT)[0].view_as(y)
+        return (mean + solve(log_mu, x, _CG_EXACT)[0]).view_as(y)
 
 
 def _cg(operator: Callable[[Tensor], Tensor], b: Tensor, x: Tensor, tolerance: float) -> Tensor:

@@ -48,8 +48,8 @@ def restore(
     A network runs block by block: between two blocks only the image is kept, and each block runs
     over tiles that see ``block.reach`` pixels beyond what they keep, everything that the block can
     see. So the result is that of one piece, up to the rounding of convolutions of another size.
-    Blocks that hand on more than an image (``carry``) run together, tile by tile, with a halo of
-    all that they see.
+    Blocks that hand on more than an image (``carry``) run together on each tile, which sees what
+    all of them can see.
     Tiles are as large as ``max_memory`` allows and are moved to the network's device one by one.
 
     Any other method is called tile by tile, and results near tile borders differ from those of one
@@ -92,8 +92,7 @@ def restore(
     if isinstance(model, UnrolledNetwork):
         budget = None if tile else parse_bytes("max_memory", max_memory or _MEMORY)
         _check_network(model, seen)
-        whole = _by_network if model.config.carry else _by_blocks
-        return whole(model, seen, _Plan(seen, tile, budget), halo, progress)
+        return _by_blocks(model, seen, _Plan(seen, tile, budget), halo, progress)
     if max_memory is not None:
         raise ValueError(
             f"max_memory must be None for {type(model).__name__}, whose needs are not known, "
@@ -102,7 +101,7 @@ def restore(
     tiles = tiles_by_side(
         *seen.size, _HALO if halo is None else halo, seen.period, _SIDE if tile is None else tile
     )
-    return _by_tiles(model, seen, tiles, seen.samples.device, progress)
+    return _by_tiles(model, seen, tiles, progress)
 
 
 @dataclass(frozen=True)
@@ -209,8 +208,10 @@ def _by_blocks(
     here = seen.samples.device == device
     kept = seen.mask_bytes + 2 * seen.samples.numel() * itemsize if here else 0
     # All plans are made first: what cannot work must not fail after an hour.
-    reach = model.blocks[0].reach if halo is None else halo
-    tiles = plan.tiles(reach, bytes_per_pixel(model.blocks[0], itemsize), kept)
+    # What blocks hand on besides the image is too large for an image: those run tile by tile.
+    parts = [list(model.blocks)] if config.carry else [[block] for block in model.blocks]
+    reach = sum(block.reach for block in parts[0]) if halo is None else halo
+    tiles = plan.tiles(reach, bytes_per_pixel(model.blocks[-1], itemsize), kept)
     first = plan.tiles(
         fill_reach(seen.mask), fill_bytes_per_pixel(config.in_channels, itemsize), kept
     )
@@ -223,41 +224,27 @@ def _by_blocks(
     height, width = x[tiles[0].seen].shape[1:]
     grid = Grid(height, width, config.window, device=device)
     with _bar(len(model.blocks) * len(tiles), progress) as bar:
-        for block in model.blocks:
+        for blocks in parts:
             for tile in tiles:
                 part, mask = (
                     value[tile.seen].to(device).flatten(-2).unsqueeze(0) for value in (x, seen.mask)
                 )
-                part = block(grid, part, mask).estimate
+                maps = None
+                for block in blocks:
+                    result = block(grid, part, mask, None, maps)
+                    part, maps = result.estimate, result.maps
+                    bar.update()
                 after[tile.kept] = part.view(-1, height, width)[tile.inner].to(after.device)
-                bar.update()
             x, after = after, x
     return x
 
 
-def _by_network(
-    model: UnrolledNetwork, seen: _Observation, plan: _Plan, halo: int | None, progress: bool
-) -> Tensor:
-    """All blocks tile by tile: what they hand on besides the image is too large for an image."""
-    device = model.blocks[0].skip.device
-    itemsize = seen.samples.element_size()
-    here = seen.samples.device == device
-    kept = seen.mask_bytes + seen.samples.numel() * itemsize if here else 0
-    reach = sum(block.reach for block in model.blocks) + fill_reach(seen.mask)
-    # The samples of a tile beside the block that runs.
-    per_pixel = bytes_per_pixel(model.blocks[-1], itemsize) + seen.samples.shape[0] * itemsize
-    tiles = plan.tiles(reach if halo is None else halo, per_pixel, kept)
-    return _by_tiles(model, seen, tiles, device, progress)
-
-
-def _by_tiles(
-    model: Restorer, seen: _Observation, tiles: list[Tile], device: torch.device, progress: bool
-) -> Tensor:
+def _by_tiles(model: Restorer, seen: _Observation, tiles: list[Tile], progress: bool) -> Tensor:
     out = torch.empty(seen.samples.shape, dtype=seen.samples.dtype, device=seen.samples.device)
     with _bar(len(tiles), progress) as bar:
         for tile in tiles:
-            y, mask = (value.to(device).unsqueeze(0) for value in seen.at(tile.seen))
-            out[tile.kept] = model(y, mask)[0][tile.inner].to(out.device)
+            y, mask = seen.at(tile.seen)
+            out[tile.kept] = model(y[None], mask[None])[0][tile.inner]
             bar.update()
     return out
 

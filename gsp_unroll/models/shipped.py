@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from gsp_unroll import checks
+
 # Beside the code, so that they install with it and load without a network connection.
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 
@@ -14,7 +16,12 @@ def shipped_weights(task: str | None = None) -> list[str]:
 
     Args:
         task: ``"demosaic"`` or ``"interpolate"``: only those for it (default: all).
+
+    Raises:
+        ValueError: If the task is another one.
     """
+    if task is not None:
+        checks.one_of("task", task, ("demosaic", "interpolate"))
     names = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
     return names if task is None else [name for name in names if name.endswith(f"-{task}")]
 

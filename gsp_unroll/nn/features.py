@@ -106,7 +106,12 @@ class _Features(nn.Module, ABC):
 
         Raises:
             TypeError: If ``topology`` is not of the kind that the layers need.
+            ValueError: If ``observed`` or ``carried`` is needed and missing.
         """
+        if self.mask is not None and observed is None:
+            raise ValueError("observed must be given to features with mask_channels, got None")
+        if self.carry is not None and carried is None:
+            raise ValueError("carried must be given to features with carry, got None")
         hidden = self.net[0](self._seen(x, topology))
         if self.mask is not None:
             hidden = hidden + self.mask(self._arrange(observed.to(x.dtype), topology))
@@ -115,7 +120,11 @@ class _Features(nn.Module, ABC):
         for layer in self.net[1:-1]:
             hidden = layer(hidden)
         features = self._flat(self.net[-1](hidden)).unflatten(1, (self.heads, self.features))
-        mean = None if self.mean is None else self._flat(self.mean(hidden))
+        mean = None
+        if self.mean is not None:
+            # A part of the signal, not of the features: half precision would show.
+            with torch.autocast(x.device.type, enabled=False):
+                mean = self._flat(self.mean(planar.full_precision(hidden)))
         return Learned(features, mean, hidden)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -35,13 +35,14 @@ class SignalGroup:
         return len(self.signal)
 
 
-def collect(data: Data | Sequence[Data]) -> list[SignalGroup]:
+def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
     """Group signals by graph, so that those on one graph run as one batch.
 
     Args:
-        data: One or several ``Data`` with ``edge_index``, ``x [N]`` or ``[N, C]`` (NaN = unknown),
-            optionally ``mask`` (``True`` = known) and ``attributes [N, A]``. Signals on one graph
-            need not be neighbours in the sequence; they are recognised by equal ``edge_index``.
+        data: One ``Data`` or several (a list, a PyG dataset, ...) with ``edge_index``, ``x [N]``
+            or ``[N, C]`` (NaN = unknown), optionally ``mask`` (``True`` = known) and
+            ``attributes [N, A]``. Signals on one graph need not be neighbours in the sequence; they
+            are recognised by equal ``edge_index``.
 
     Returns:
         One group for each graph, in the order of first appearance.
@@ -50,14 +51,14 @@ def collect(data: Data | Sequence[Data]) -> list[SignalGroup]:
         TypeError: If an element is not a ``Data``, or a dtype does not fit.
         ValueError: If there is none, or channels, attributes or shapes do not fit together.
     """
-    if isinstance(data, Data):
-        data = [data]
-    if not isinstance(data, Sequence) or not all(isinstance(item, Data) for item in data):
-        wrong = next((x for x in data if not isinstance(x, Data)), data)
-        raise TypeError(
-            "data must be a torch_geometric.data.Data or a list of them, got "
-            f"{type(wrong).__name__}"
-        )
+    several = isinstance(data, Iterable) and not isinstance(data, Data | Tensor | str)
+    data = list(data) if several else [data]
+    for item in data:
+        if not isinstance(item, Data):
+            raise TypeError(
+                "data must be a torch_geometric.data.Data or a list of them, got "
+                f"{type(item).__name__}"
+            )
     if not data:
         raise ValueError("data must hold at least one graph signal, got an empty list")
     topologies: dict[bytes | int, Topology] = {}
@@ -89,7 +90,7 @@ def collect(data: Data | Sequence[Data]) -> list[SignalGroup]:
 def _topology(found: dict[bytes | int, Topology], data: Data) -> Topology:
     """The topology of ``data``, shared with all data whose edges are the same."""
     edges, batch = data.edge_index, data.get("batch")
-    if edges is None or batch is not None:
+    if not isinstance(edges, Tensor) or batch is not None:
         topology = Topology.from_data(data)
         return found.setdefault(id(topology), topology)
     key = edges.detach().cpu().contiguous().numpy().tobytes() + str(data.num_nodes).encode()

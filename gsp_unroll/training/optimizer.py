@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gsp_unroll import checks
+
 OPTIMIZERS = ("adam", "muon")
 
 # Of the quintic that drives singular values towards 1 (Jordan et al., 2024): its slope at 0 is
@@ -25,7 +27,12 @@ _EPSILON = 1e-8
 def make_optimizer(
     name: str, parameters: Iterable[nn.Parameter], lr: float
 ) -> torch.optim.Optimizer:
-    """``"adam"``, or ``"muon"``: :class:`Muon`."""
+    """``"adam"``, or ``"muon"``: :class:`Muon`.
+
+    Raises:
+        ValueError: If the name is another one.
+    """
+    checks.one_of("optimizer", name, OPTIMIZERS)
     return (Muon if name == "muon" else torch.optim.Adam)(parameters, lr=lr)
 
 
@@ -63,7 +70,7 @@ class Muon(torch.optim.Optimizer):
         groups = [{"params": matrices, "matrix": True}, {"params": others, "matrix": False}]
         super().__init__(
             [group for group in groups if group["params"]],
-            {"lr": lr, "momentum": momentum, "betas": betas},
+            {"lr": lr, "momentum": momentum, "betas": betas, "matrix": False},
         )
 
     @torch.no_grad()

@@ -75,6 +75,15 @@ def test_the_halo_is_not_too_wide():
     assert error[0] < 1e-13 < error[1] < error[2] < 0.1
 
 
+@pytest.mark.parametrize("network", [UGLR, uglr_plus_with_all])
+def test_any_halo_works_on_any_mask(network):
+    # A tile need not hold a sample: the first guess has a halo of its own.
+    model, mask = tiny(network), torch.zeros(3, 50, 40, dtype=torch.bool)
+    mask[:, 3, 4] = True
+    out = restore(torch.rand(3, 50, 40), model, mask, tile=9, halo=0)
+    assert bool(out.isfinite().all())
+
+
 @pytest.mark.parametrize("features_from", ["mlp", "gnn"])
 def test_tiles_with_other_features(features_from):
     model = tiny(features_from=features_from).double()

@@ -195,6 +195,8 @@ def test_names_of_shipped_weights_end_with_their_task():
     assert colour
     assert luma
     assert sorted([*colour, *luma]) == shipped_weights()
+    with pytest.raises(ValueError, match=r"task must be one of .* did you mean 'interpolate'"):
+        shipped_weights("interpolation")
 
 
 def test_shipped_weights_are_small():

@@ -29,7 +29,7 @@ class NoQuestions(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("network", [UGLR, UGTV])
+@pytest.mark.parametrize("network", [UGLR, UGTV, uglr_plus_with_all])
 @pytest.mark.parametrize("norm", ["softmax", "symmetric"])
 @pytest.mark.parametrize("name", ["grid5x4w3", "graph"])
 def test_a_block_asks_the_device_for_no_value(network, norm, name):

@@ -86,3 +86,23 @@ def test_gradients_are_finite_with_isolated_nodes():
 def test_negative_hops_are_named():
     with pytest.raises(ValueError, match="hops must be at least 0, got -1"):
         NodeFeatures(1, 1, 1, hops=-1)
+
+
+@pytest.mark.parametrize("kind", [ImageFeatures, NodeFeatures])
+def test_what_is_seen_besides_the_signal_must_be_given(kind):
+    grid, x = Grid(3, 4, 3), torch.rand(1, 1, 12)
+    with pytest.raises(ValueError, match="observed must be given"):
+        kind(1, 1, 2, mask_channels=1)(x, grid)
+    with pytest.raises(ValueError, match="carried must be given"):
+        kind(1, 1, 2, carry=True)(x, grid)
+
+
+@pytest.mark.parametrize("kind", [ImageFeatures, NodeFeatures])
+def test_the_mean_keeps_its_precision_under_autocast(kind):
+    torch.manual_seed(0)
+    module = kind(1, 1, 2, mean_channels=1)
+    torch.nn.init.zeros_(module.mean.weight)
+    torch.nn.init.constant_(module.mean.bias, 0.7001)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mean = module(torch.rand(1, 1, 12), Grid(3, 4, 3)).mean
+    close(mean, torch.full((1, 1, 12), 0.7001), 1e-7)

@@ -59,6 +59,12 @@ def test_attributes_are_planar():
     torch.testing.assert_close(group.attributes[0], attributes.T.float())
 
 
+def test_any_iterable_of_data_will_do():
+    data = [Data(x=torch.ones(3), edge_index=EDGES)] * 2
+    (group,) = collect(item for item in data)
+    assert len(group) == 2
+
+
 EDGES = ring(3)
 
 
@@ -68,7 +74,9 @@ EDGES = ring(3)
         ([], ValueError, "at least one graph signal"),
         (torch.ones(3), TypeError, "data must be a .*Data or a list of them, got Tensor"),
         ([Data(x=torch.ones(3), edge_index=EDGES), 1], TypeError, "got int"),
+        (None, TypeError, "got NoneType"),
         (Data(x=torch.ones(3)), ValueError, "edge_index is missing"),
+        (Data(x=torch.ones(3), edge_index=[[0, 1], [1, 0]]), TypeError, "edge_index"),
         (Data(x=torch.ones(3, dtype=torch.int64), edge_index=EDGES), TypeError, "float32 or"),
         (Data(x=torch.tensor([1.0, float("inf"), 2.0]), edge_index=EDGES), ValueError,
          r"data\[0\].x must be finite where observed, got inf"),

@@ -87,3 +87,5 @@ def test_a_closure_gives_the_loss():
     assert optimizer.step(closure).item() == 8.0
     assert float(weight.detach().square().sum()) < 8.0
     assert isinstance(make_optimizer("adam", [weight], 0.1), torch.optim.Adam)
+    with pytest.raises(ValueError, match="optimizer must be one of"):
+        make_optimizer("sgd", [weight], 0.1)
