@@ -13,6 +13,7 @@ and started as one likes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import time
@@ -167,15 +168,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Rows of other images, or of a quick run, are others.
     images = [folder.name if folder else "scikit-image" for folder in (args.data, args.validation)]
     images += ["quick"] if args.quick else []
+    base = fingerprint()
     for seed in range(args.seeds):
         for group in args.groups:
             for label, changes in effective(group).items():
                 # One network may be a row of several groups.
-                if find(rows, changes, seed, images) is not None:
+                if find(rows, changes, seed, images, base) is not None:
                     continue
                 every = [*changes, *(QUICK if args.quick else [])]
                 measured = run(configuration(every, args.data, args.validation, seed))
-                rows.append({"changes": changes, "seed": seed, "images": images, **measured})
+                key = {"changes": changes, "seed": seed, "images": images, "base": base}
+                rows.append({**key, **measured})
                 print(f"{group}: {label}, seed {seed}: {measured['psnr']:.2f} dB", flush=True)
                 write_json(
                     args.out, {"machine": described(args.data, args.validation), "rows": rows}
@@ -196,21 +199,28 @@ def effective(group: str) -> dict[str, list[str]]:
     }
 
 
+def fingerprint() -> str:
+    """Hash of the configuration that all rows change."""
+    values = json.dumps(flatten(to_mapping(load_config(CONFIG))), sort_keys=True)
+    return hashlib.sha256(values.encode()).hexdigest()[:16]
+
+
 def find(
-    rows: Sequence[dict[str, Any]], changes: list[str], seed: int, images: list[str]
+    rows: Sequence[dict[str, Any]], changes: list[str], seed: int, images: list[str], base: str
 ) -> dict[str, Any] | None:
-    """The row of one network, if it has been measured."""
+    """The row of one network, if it has been measured from the present configuration."""
     for row in rows:
-        if (row["changes"], row["seed"], row["images"]) == (changes, seed, images):
+        if [row[k] for k in ("changes", "seed", "images", "base")] == [changes, seed, images, base]:
             return row
     return None
 
 
 def group_rows(result: dict[str, Any], group: str) -> dict[str, list[dict[str, Any]]]:
     """``{label: [the row of each seed]}`` for what was measured of a group, on the last images."""
-    images = result["rows"][-1]["images"] if result["rows"] else []
+    last = result["rows"][-1] if result["rows"] else {}
+    alike = [r for r in result["rows"] if all(r[k] == last[k] for k in ("images", "base"))]
     found = {
-        label: [r for r in result["rows"] if r["changes"] == changes and r["images"] == images]
+        label: [row for row in alike if row["changes"] == changes]
         for label, changes in effective(group).items()
     }
     return {label: rows for label, rows in found.items() if rows}

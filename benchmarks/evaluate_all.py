@@ -135,9 +135,19 @@ def evaluate(command: list[str], data: Path) -> tuple[int, dict[str, Any]]:
 
 
 def merged(before: dict[str, Any] | None, now: dict[str, Any], asked: list[str]) -> dict[str, Any]:
-    """Two results of one experiment as one, methods in the order ``asked``; the later counts."""
+    """Two results of one experiment as one, methods in the order ``asked``; the later counts.
+
+    Raises:
+        ValueError: If they are not of the same task, images and protocols.
+    """
     if before is None:
         return now
+    for part in ("task", "data", "protocols"):
+        if before[part] != now[part]:
+            raise ValueError(
+                f"{part} has changed since the other methods were measured ({before[part]} then, "
+                f"{now[part]} now): delete the file and measure all of them"
+            )
     later = set(now["runs"][0]["methods"])
     result = dict(now)
     for part in ("summary", "rows"):
