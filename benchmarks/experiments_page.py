@@ -21,18 +21,19 @@ PAGE = Path(__file__).parents[1] / "docs" / "experiments.md"
 def group_table(result: dict[str, Any] | None, group: str) -> str:
     """PSNR (mean and half the range over seeds), parameters and seconds of each row."""
     rows = group_rows(result, group) if result is not None else {}
-    if not rows:
+    # The base alone compares nothing.
+    if len(rows) < 2:
         return "Not measured yet."
     lines = []
     for label, seeds in rows.items():
         values = [row["psnr"] for row in seeds]
-        spread = (max(values) - min(values)) / 2
+        spread = f" ± {(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else ""
         graph = statistics.mean(statistics.mean(row["graph"]) for row in seeds)
         lines.append(
             [
                 label,
                 f"{seeds[0]['parameters']:,}",
-                f"{statistics.mean(values):.2f} ± {spread:.2f}",
+                f"{statistics.mean(values):.2f}{spread}",
                 f"{graph:.3f}",
                 f"{statistics.mean(row['training_seconds'] for row in seeds):.0f}",
                 f"{statistics.mean(row['seconds_per_megapixel'] for row in seeds):.2f}",

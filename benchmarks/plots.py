@@ -193,7 +193,7 @@ def large_graphs(result: Result) -> Figure:
 
 def ablations(result: Result) -> Figure:
     """A panel for each group: PSNR of every row, one dot for each seed; then image by image."""
-    groups = {group: rows for group in GROUPS if (rows := group_rows(result, group))}
+    groups = {g: rows for g in GROUPS if len(rows := group_rows(result, g)) > 1}
     panels = len(groups) + 2
     columns = 4
     lines = math.ceil(panels / columns)
