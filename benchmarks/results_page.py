@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evaluate_all import OTHER_PATTERNS, RESULTS, SETS, SIGMAS
+from evaluate_all import OTHER_PATTERNS, RESULTS, SETS, SIGMAS, to_measure
 from report import fill_page, table
 
 from gsp_unroll.evaluation.protocols import decibel
@@ -44,9 +44,18 @@ MISSING = "Not measured yet."
 
 
 def load(name: str) -> dict[str, Any] | None:
-    """One evaluation."""
+    """One evaluation, without methods whose weights have changed since."""
     path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text(encoding="utf-8"))
+    stale = set(to_measure(result, [name for run in result["runs"] for name in run["methods"]]))
+    for part in ("summary", "rows"):
+        result[part] = [row for row in result[part] if row["method"] not in stale]
+    for run in result["runs"]:
+        run["methods"] = {name: w for name, w in run["methods"].items() if name not in stale}
+    result["runs"] = [run for run in result["runs"] if run["methods"]]
+    return result
 
 
 def by_method(result: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:

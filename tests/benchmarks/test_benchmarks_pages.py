@@ -90,7 +90,11 @@ def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, mo
     monkeypatch.setattr(
         script, "fingerprint", lambda method: "new" if method == name else fingerprint(method)
     )
+    monkeypatch.setattr(page, "RESULTS", out)
+    monkeypatch.setattr(page, "to_measure", script.to_measure)
+    assert name not in page.main_table("demosaic")
     assert script.main() == 0
+    assert name in page.main_table("demosaic")
     first, second = json.loads((out / "demosaic_mcm.json").read_text())["runs"]
     assert name not in first["methods"]
     assert second["methods"] == {name: "new"}
@@ -98,7 +102,6 @@ def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, mo
     for part in ("summary", "rows"):
         names = [[row["method"] for row in found[part]] for found in (json.loads(text), again)]
         assert names[0] == names[1]
-    monkeypatch.setattr(page, "RESULTS", out)
     table = page.main_table("demosaic")
     assert "Menon 2007" in table
     assert "36.59" in table  # the published row
