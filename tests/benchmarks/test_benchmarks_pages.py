@@ -41,7 +41,11 @@ def test_ablations_go_on_where_they_stopped_and_are_drawn(load, tmp_path, monkey
     assert len(row["graph"]) == len(row["by_image"]) > 0
     page = load("experiments_page")
     assert page.group_table(second, "prior").count("\n") == 4
-    assert page.group_table(second, "blocks").count("\n") == 2  # the base is a row of it, too
+    # One seed has no spread; the base is a row of other groups, too, but compares nothing there.
+    assert "±" not in page.group_table(second, "prior")
+    again = {**second, "rows": [*second["rows"], {**row, "seed": 1, "psnr": row["psnr"] + 1}]}
+    assert "± 0.50" in page.group_table(again, "prior")
+    assert page.group_table(second, "blocks") == "Not measured yet."
     assert page.group_table(None, "blocks") == "Not measured yet."
     plots = pytest.importorskip("matplotlib") and load("plots")
     plots.ablations(second).savefig(tmp_path / "figure.png")
