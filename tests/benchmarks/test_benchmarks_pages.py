@@ -96,9 +96,9 @@ def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, mo
     )
     monkeypatch.setattr(page, "RESULTS", out)
     monkeypatch.setattr(page, "to_measure", script.to_measure)
-    assert name not in page.main_table("demosaic")
+    assert f"**{name}**" not in page.main_table("demosaic")
     assert script.main() == 0
-    assert name in page.main_table("demosaic")
+    assert f"**{name}**" in page.main_table("demosaic")
     first, second = json.loads((out / "demosaic_mcm.json").read_text())["runs"]
     assert name not in first["methods"]
     assert second["methods"] == {name: "new"}
