@@ -148,20 +148,27 @@ def merged(before: dict[str, Any] | None, now: dict[str, Any], asked: list[str])
                 f"{part} has changed since the other methods were measured ({before[part]} then, "
                 f"{now[part]} now): delete the file and measure all of them"
             )
-    later = set(now["runs"][0]["methods"])
-    result = dict(now)
+    kept = without(before, set(now["runs"][0]["methods"]))
+    result = {**now, "runs": [*kept["runs"], *now["runs"]]}
     for part in ("summary", "rows"):
-        kept = [row for row in before[part] if row["method"] not in later]
         result[part] = sorted(
-            [*kept, *now[part]],
+            [*kept[part], *now[part]],
             key=lambda row: asked.index(row["method"]) if row["method"] in asked else len(asked),
         )
-    result["runs"] = [*now["runs"]]
-    for run in reversed(before["runs"]):
-        methods = {name: weights for name, weights in run["methods"].items() if name not in later}
-        if methods:
-            result["runs"].insert(0, {**run, "methods": methods})
     return result
+
+
+def without(result: dict[str, Any], methods: set[str]) -> dict[str, Any]:
+    """A result with nothing of ``methods``."""
+    left = dict(result)
+    for part in ("summary", "rows"):
+        left[part] = [row for row in result[part] if row["method"] not in methods]
+    runs = (
+        {**run, "methods": {name: w for name, w in run["methods"].items() if name not in methods}}
+        for run in result["runs"]
+    )
+    left["runs"] = [run for run in runs if run["methods"]]
+    return left
 
 
 if __name__ == "__main__":

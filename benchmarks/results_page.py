@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from evaluate_all import OTHER_PATTERNS, RESULTS, SETS, SIGMAS, to_measure
+from evaluate_all import OTHER_PATTERNS, RESULTS, SETS, SIGMAS, read, to_measure, without
 from report import fill_page, table
 
 from gsp_unroll.evaluation.protocols import decibel
@@ -45,17 +44,11 @@ MISSING = "Not measured yet."
 
 def load(name: str) -> dict[str, Any] | None:
     """One evaluation, without methods whose weights have changed since."""
-    path = RESULTS / f"{name}.json"
-    if not path.exists():
+    result = read(RESULTS / f"{name}.json")
+    if result is None:
         return None
-    result = json.loads(path.read_text(encoding="utf-8"))
-    stale = set(to_measure(result, [name for run in result["runs"] for name in run["methods"]]))
-    for part in ("summary", "rows"):
-        result[part] = [row for row in result[part] if row["method"] not in stale]
-    for run in result["runs"]:
-        run["methods"] = {name: w for name, w in run["methods"].items() if name not in stale}
-    result["runs"] = [run for run in result["runs"] if run["methods"]]
-    return result
+    measured = [name for run in result["runs"] for name in run["methods"]]
+    return without(result, set(to_measure(result, measured)))
 
 
 def by_method(result: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:

@@ -218,7 +218,6 @@ class GraphSignalModel:
         if not isinstance(data, Data):
             raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
         (group,) = collect(data)
-        check_observed(group.topology, group.known)
         group, offset = self._ready(group)
         config = network.config
         given = group.signal.shape[1], 0 if group.attributes is None else group.attributes.shape[1]
@@ -461,12 +460,10 @@ def _restore(
     unit = scale.signal.to(group.signal)[:, None]
     mean = _mean(group.topology, group.signal, observed)
     y = torch.where(observed, (group.signal - mean) / unit, 0)
-    extra = group.attributes
-    if extra is None:
-        return network(y, observed, group.topology) * unit + mean
-    extra = (extra - scale.mean.to(extra)[:, None]) / scale.spread.to(extra)[:, None]
-    if trend == "mean":
-        return network(y, observed, group.topology, extra) * unit + mean
-    line = _slopes(group.topology, y, observed, extra)
-    y = torch.where(observed, y - line, 0)
+    extra, line = group.attributes, 0
+    if extra is not None:
+        extra = (extra - scale.mean.to(extra)[:, None]) / scale.spread.to(extra)[:, None]
+    if trend == "linear":
+        line = _slopes(group.topology, y, observed, extra)
+        y = torch.where(observed, y - line, 0)
     return (network(y, observed, group.topology, extra) + line) * unit + mean

@@ -61,8 +61,8 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
             )
     if not data:
         raise ValueError("data must hold at least one graph signal, got an empty list")
-    topologies: dict[bytes | int, Topology] = {}
-    members: dict[int, list[tuple[Tensor, Tensor, Tensor | None]]] = {}
+    topologies: dict[tuple[int | bytes, int], Topology] = {}
+    members: dict[Topology, list[tuple[Tensor, Tensor, Tensor | None]]] = {}
     form: tuple[int, int] | None = None
     for k, item in enumerate(data):
         topology = _topology(topologies, item)
@@ -76,27 +76,27 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
                 f"data[{k}] must have {form[0]} channels and {form[1]} attributes as the first, "
                 f"got {now[0]} and {now[1]}"
             )
-        members.setdefault(id(topology), []).append(
-            (torch.where(known, signal, 0), known, attributes)
-        )
+        members.setdefault(topology, []).append((torch.where(known, signal, 0), known, attributes))
     groups = []
-    for topology in {id(t): t for t in topologies.values()}.values():
-        signal, known, attributes = zip(*members[id(topology)], strict=True)
+    for topology, parts in members.items():
+        signal, known, attributes = zip(*parts, strict=True)
         together = None if attributes[0] is None else torch.cat(attributes)
         groups.append(SignalGroup(topology, torch.cat(signal), torch.cat(known), together))
     return groups
 
 
-def _topology(found: dict[bytes | int, Topology], data: Data) -> Topology:
+def _topology(found: dict[tuple[int | bytes, int], Topology], data: Data) -> Topology:
     """The topology of ``data``, shared with all data whose edges are the same."""
-    edges, batch = data.edge_index, data.get("batch")
-    if not isinstance(edges, Tensor) or batch is not None:
-        topology = Topology.from_data(data)
-        return found.setdefault(id(topology), topology)
-    key = edges.detach().cpu().contiguous().numpy().tobytes() + str(data.num_nodes).encode()
-    if key not in found:
-        found[key] = Topology.from_data(data)
-    return found[key]
+    edges, nodes = data.edge_index, data.num_nodes
+    if not isinstance(edges, Tensor) or data.get("batch") is not None:
+        return Topology.from_data(data)
+    # Most often it is the same tensor; only else are edges compared.
+    if (id(edges), nodes) not in found:
+        values = edges.detach().cpu().contiguous().numpy().tobytes()
+        if (values, nodes) not in found:
+            found[values, nodes] = Topology.from_data(data)
+        found[id(edges), nodes] = found[values, nodes]
+    return found[id(edges), nodes]
 
 
 def _attributes(data: Data, topology: Topology, signal: Tensor, name: str) -> Tensor | None:

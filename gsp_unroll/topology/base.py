@@ -109,13 +109,18 @@ class Topology(ABC):
     def components(self) -> Tensor:
         """Number of the connected component of each node ``[N]``."""
 
-    @abstractmethod
     def unobserved_component(self, mask: Tensor) -> Tensor | None:
         """Nodes of one connected component without an observed node, or ``None``.
 
         Args:
             mask: Boolean ``[N]``, ``True`` = observed.
         """
+        label = self.components()
+        seen = torch.zeros(int(label.max()) + 1, dtype=torch.bool, device=label.device)
+        seen[label[mask]] = True
+        if bool(seen.all()):
+            return None
+        return (label == int((~seen).nonzero()[0])).nonzero().squeeze(1)
 
     @staticmethod
     def from_data(data: Data, backend: str = "native") -> Topology:

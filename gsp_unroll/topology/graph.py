@@ -219,14 +219,6 @@ class Graph(Topology):
             self._cache["components"] = label.to(self.device)
         return self._cache["components"]
 
-    def unobserved_component(self, mask: Tensor) -> Tensor | None:
-        label = self.components()
-        seen = torch.zeros(int(label.max()) + 1, dtype=torch.bool, device=label.device)
-        seen[label[mask]] = True
-        if bool(seen.all()):
-            return None
-        return (label == int((~seen).nonzero()[0])).nonzero().squeeze(1)
-
     def _segment_sum(self, value: Tensor, segment: Tensor) -> Tensor:
         out = value.new_zeros(*value.shape[:-1], self.num_graphs)
         return out.index_add(-1, segment, value)

@@ -130,11 +130,8 @@ class Grid(Topology):
         return value
 
     def components(self) -> Tensor:
-        return torch.zeros(self.num_nodes, dtype=torch.int64, device=self.device)
-
-    def unobserved_component(self, mask: Tensor) -> Tensor | None:
         # Any window of 3 or more joins all pixels into one component.
-        return None if bool(mask.any()) else torch.arange(self.num_nodes, device=mask.device)
+        return torch.zeros(self.num_nodes, dtype=torch.int64, device=self.device)
 
     def slices(self) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
         """For each offset the image region of the edges' first ends and of their second ends."""
