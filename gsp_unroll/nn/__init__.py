@@ -6,14 +6,18 @@ from gsp_unroll.nn.gate import gated_weights
 from gsp_unroll.nn.glr_layer import GLRLayer
 from gsp_unroll.nn.gtv_layer import GTVLayer
 from gsp_unroll.nn.mahalanobis import MahalanobisGraph
+from gsp_unroll.nn.trend import KernelTrend, LinearTrend, Trend
 from gsp_unroll.nn.unrolled_cg import UnrolledCG
 
 __all__ = [
     "GLRLayer",
     "GTVLayer",
     "ImageFeatures",
+    "KernelTrend",
+    "LinearTrend",
     "MahalanobisGraph",
     "NodeFeatures",
+    "Trend",
     "UnrolledCG",
     "capture_blocks",
     "gated_weights",
