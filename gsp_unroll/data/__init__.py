@@ -1,4 +1,4 @@
-"""Feed: image files, the photographs that ship with scikit-image, and training patches."""
+"""Feed: image files, the photographs that ship with scikit-image, patches, pieces of graphs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from gsp_unroll.data.images import (
     write_image,
 )
 from gsp_unroll.data.patches import PatchDataset
+from gsp_unroll.data.pieces import GraphPieces
 
 __all__ = [
+    "GraphPieces",
     "ImageError",
     "PatchDataset",
     "builtin_images",
