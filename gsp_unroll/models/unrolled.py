@@ -111,10 +111,17 @@ class UnrolledBlock(nn.Module, ABC):
         the normalisation of the last weight by the neighbours of its far end, which directed
         weights do without. 106 for the published size.
         """
+        window = self.config.window
+        return self._edges_seen() * (window // 2) + self.features.reach(window)
+
+    @property
+    def hops(self) -> int:
+        """Edges over which the block sees on a general graph."""
+        return self._edges_seen() + self.features.reach(3)
+
+    def _edges_seen(self) -> int:
         edges = sum(layer.reach for layer in self.layers)
-        if self.config.norm != "directed":
-            edges += self.normalisation_reach
-        return edges * (self.config.window // 2) + self.features.reach(self.config.window)
+        return edges + (self.normalisation_reach if self.config.norm != "directed" else 0)
 
     @abstractmethod
     def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
@@ -358,7 +365,7 @@ class UnrolledNetwork(nn.Module, ABC):
             x = propagate_fill(topology, torch.where(observed, y, 0), observed)
         self.check_dtype("y", y)
         checks.same_device(y=x, network=self.blocks[0].skip)
-        self._check_attributes(attributes, x)
+        self.check_attributes(attributes, x)
         observed = observed.reshape_as(x)
         maps = None
         for block in self.blocks:
@@ -376,7 +383,7 @@ class UnrolledNetwork(nn.Module, ABC):
                 f"convert {name}, or the network with .double(); use autocast for AMP"
             )
 
-    def _check_attributes(self, attributes: Tensor | None, x: Tensor) -> None:
+    def check_attributes(self, attributes: Tensor | None, x: Tensor) -> None:
         expected = [x.shape[0], self.config.node_channels, x.shape[2]]
         if attributes is None:
             if self.config.node_channels:
