@@ -7,16 +7,20 @@ import dataclasses
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from gsp_unroll import checks
 from gsp_unroll.graphs.validate import check_observation, check_observed, signal_and_mask
+from gsp_unroll.inference.pieces import restore_in_pieces
 from gsp_unroll.models import (
     ModelConfig,
     UnrolledNetwork,
@@ -28,21 +32,25 @@ from gsp_unroll.models import (
 from gsp_unroll.signals import SignalGroup, collect, hide
 from gsp_unroll.topology import Graph, Topology
 from gsp_unroll.topology.from_data import from_planar
+from gsp_unroll.training.average import average_gradients
 from gsp_unroll.training.ema import EMA
 from gsp_unroll.training.log import Progress
 from gsp_unroll.training.optimizer import OPTIMIZERS, make_optimizer
 from gsp_unroll.training.schedule import learning_rate, progress
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
     from typing_extensions import Self
 
-TRENDS = ("mean", "linear")
+TRENDS = ("mean", "linear", "none")
 
 _METADATA = "graph_signal_model"
 # Variance of what the trend leaves, over that of its slopes, in units of signal and attributes.
 _RIDGE = 0.5
 # Deviations of this many units in the last place are rounding.
 _ROUNDING = 4
+# Batches of a loader from which the units of signals and attributes are taken.
+_SURVEYED = 100
 # Steps in a row without a finite gradient after which a fit gives up.
 _BAD_STEPS = 20
 
@@ -81,8 +89,10 @@ class GraphSignalModel:
     Args:
         network: Form of the network; ``in_channels`` and ``node_channels`` are set by :meth:`fit`
             (default: a small uGLR+ with features from a GNN).
-        trend: ``"mean"``, or ``"linear"``: the network restores what is left of a ridge regression
-            of the samples on the attributes, on each graph anew (default: ``"mean"``).
+        trend: ``"mean"``; ``"linear"``: the network restores what is left of a ridge regression of
+            the samples on the attributes, on each graph anew; or ``"none"``: it restores the signal
+            as it is, for pieces of one signal, whose own means the whole does not have (default:
+            ``"mean"``).
         observed: Smallest and largest share of the nodes that is left observed in training; the
             share of each signal is drawn between them (default: 0.1 and 0.6).
         steps: Optimiser steps (default: 1000).
@@ -156,7 +166,9 @@ class GraphSignalModel:
         self.history: list[float] = []
         self._scale: _Scale | None = None
 
-    def fit(self, data: Data | Sequence[Data]) -> Self:
+    def fit(
+        self, data: Data | Sequence[Data] | DataLoader, group: ProcessGroup | None = None
+    ) -> Self:
         """Learn from the known values of signals; what was fitted before is forgotten.
 
         Ctrl-C ends the fit early and keeps what was learned until then, with a warning.
@@ -164,7 +176,12 @@ class GraphSignalModel:
         Args:
             data: Signals, see :func:`gsp_unroll.signals.collect`: ``x`` with NaN (or ``mask``)
                 where unknown, ``edge_index``, optionally ``attributes [N, A]``, finite everywhere.
-                All need the same channels and attributes. Computed in float32.
+                All need the same channels and attributes. Computed in float32. A
+                ``torch_geometric.loader.DataLoader`` gives the signals of one step at a time, over
+                and over, and no more than those are held in memory; ``batch`` is then its own.
+            group: Processes of ``torch.distributed`` that fit one model together, each to signals
+                of its own: every step takes the mean over all that they have hidden (default: this
+                process alone).
 
         Returns:
             The model itself.
@@ -175,35 +192,40 @@ class GraphSignalModel:
             ValueError: If shapes do not fit, nothing is known in a connected component, or there
                 are no attributes for a linear trend. What was fitted before is then still there.
         """
-        groups = collect(data)
-        for group in groups:
-            check_observed(group.topology, group.known)
-        if self.trend == "linear" and groups[0].attributes is None:
-            raise ValueError("trend must be 'mean' for data without attributes, got 'linear'")
-        groups = [self._ready(group)[0] for group in groups]
-        scale = _measure(groups)
         # The random numbers of the caller are left alone.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = build(_for_data(self.config, groups[0])).to(self.device)
-        average, history = EMA(network, self.ema), []
-        try:
-            self._descend(network.train(), groups, scale, average, history)
-        except KeyboardInterrupt:
-            warnings.warn(
-                f"fit was stopped after {len(history)} of {self.steps} steps; the model is "
-                "what was learned until then",
-                stacklevel=2,
-            )
+            if isinstance(data, DataLoader):
+                first, scale = self._survey(islice(self._steps(data), _SURVEYED), group)
+                parts = self._loaded(data)
+            else:
+                groups = list(self._checked(data))
+                first, scale = self._survey(groups, group)
+                parts = self._drawn(groups)
+            torch.manual_seed(self.seed)
+            network = build(_for_data(self.config, first)).to(self.device)
+            average, history = EMA(network, self.ema), []
+            try:
+                self._descend(network.train(), parts, scale, average, history, group)
+            except KeyboardInterrupt:
+                warnings.warn(
+                    f"fit was stopped after {len(history)} of {self.steps} steps; the model is "
+                    "what was learned until then",
+                    stacklevel=2,
+                )
         average.copy_to(network)
         self.network, self.history, self._scale = network.eval(), history, scale
         return self
 
-    def predict(self, data: Data) -> Data:
+    def predict(self, data: Data, *, pieces: int = 1, halo: int | None = None) -> Data:
         """Fill in the missing values of one signal, or of a PyG ``Batch``.
 
         Args:
             data: As for :meth:`fit`; another graph than those fitted on is fine.
+            pieces: Parts of a large graph that are restored one after another, to save memory; see
+                :func:`gsp_unroll.inference.restore_in_pieces` (default: 1).
+            halo: Edges over which a piece sees beyond its part (default: as far as a block sees,
+                the smallest for which pieces change nothing).
 
         Returns:
             A copy of ``data`` with ``x`` filled in, in its dtype and on its device.
@@ -219,6 +241,7 @@ class GraphSignalModel:
             raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
         (group,) = collect(data)
         group, offset = self._ready(group)
+        group, order = _in_node_order(group)
         config = network.config
         given = group.signal.shape[1], 0 if group.attributes is None else group.attributes.shape[1]
         if given != (config.in_channels, config.node_channels):
@@ -226,8 +249,13 @@ class GraphSignalModel:
                 f"data must have {config.in_channels} channels and {config.node_channels} "
                 f"attributes as in fit, got {given[0]} and {given[1]}"
             )
+        run = network
+        if pieces != 1:
+            run = partial(restore_in_pieces, network, pieces=pieces, halo=halo)
         with torch.no_grad():
-            restored = _restore(network, scale, group, group.known, self.trend)
+            restored = _restore(run, scale, group, group.known, self.trend)
+        if order is not None:
+            restored = torch.empty_like(restored).index_copy_(-1, order, restored)
         signal, mask = signal_and_mask(data)
         filled = from_planar(restored + offset).to(signal)
         out = copy.copy(data)
@@ -296,18 +324,63 @@ class GraphSignalModel:
         model._scale = _Scale(*(torch.tensor(scale[f.name]) for f in dataclasses.fields(_Scale)))
         return model
 
+    def _checked(self, data: Data | Sequence[Data]) -> Iterator[SignalGroup]:
+        """Signals by graph, ready to be learned from."""
+        for group in collect(data):
+            check_observed(group.topology, group.known)
+            if self.trend == "linear" and group.attributes is None:
+                raise ValueError("trend must be 'mean' for data without attributes, got 'linear'")
+            yield self._ready(group)[0]
+
+    def _steps(self, loader: DataLoader) -> Iterator[SignalGroup]:
+        """What a loader gives in one pass."""
+        for batch in loader:
+            yield from self._checked(batch)
+
+    def _survey(
+        self, groups: Iterable[SignalGroup], processes: ProcessGroup | None
+    ) -> tuple[SignalGroup, _Scale]:
+        """The first group, and what signals and attributes are measured in."""
+        first, moments = None, None
+        for group in groups:
+            first = first or group
+            now = _moments(group)
+            moments = now if moments is None else moments + now
+        if first is None:
+            raise ValueError("data must hold at least one graph signal, got an empty loader")
+        if processes is not None:
+            torch.distributed.all_reduce(moments, group=processes)
+        return first, _scale(moments, first)
+
+    def _drawn(self, groups: Sequence[SignalGroup]) -> Iterator[tuple[SignalGroup, Tensor]]:
+        """Batches of signals on one graph, and what of each is left observed, for ever."""
+        generator = torch.Generator().manual_seed(self.seed)
+        sizes = torch.tensor([float(len(group)) for group in groups])
+        side_by_side: dict[int, Topology] = {}
+        while True:
+            k = int(torch.multinomial(sizes, 1, generator=generator))
+            if k not in side_by_side:
+                side_by_side[k] = _repeat(groups[k].topology, self.batch)
+            yield self._draw(groups[k], side_by_side[k], generator)
+
+    def _loaded(self, loader: DataLoader) -> Iterator[tuple[SignalGroup, Tensor]]:
+        """What a loader gives, and what of each is left observed, for ever."""
+        generator = torch.Generator().manual_seed(self.seed)
+        while True:
+            for group in self._steps(loader):
+                share = self._share(len(group), generator)
+                yield group, hide(group.topology, group.known, share, generator)
+
     def _descend(
         self,
         network: UnrolledNetwork,
-        groups: Sequence[SignalGroup],
+        parts: Iterator[tuple[SignalGroup, Tensor]],
         scale: _Scale,
         average: EMA,
         history: list[float],
+        processes: ProcessGroup | None,
     ) -> None:
-        generator = torch.Generator().manual_seed(self.seed)
         optimizer = make_optimizer(self.optimizer, network.parameters(), self.lr)
-        sizes = torch.tensor([float(len(group)) for group in groups])
-        side_by_side: dict[int, Topology] = {}
         report, started, bad = Progress(enabled=self.progress), time.monotonic(), 0
         try:
             for step in range(self.steps):
@@ -317,13 +390,13 @@ class GraphSignalModel:
                 )
                 for options in optimizer.param_groups:
                     options["lr"] = rate
-                k = int(torch.multinomial(sizes, 1, generator=generator))
-                if k not in side_by_side:
-                    side_by_side[k] = _repeat(groups[k].topology, self.batch)
-                part, kept = self._draw(groups[k], side_by_side[k], generator)
+                part, kept = next(parts)
                 loss = _loss(network, scale, part, kept, self.trend)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
+                if processes is not None:
+                    hidden = int(_hidden(part, kept).sum())
+                    loss = average_gradients(network.parameters(), loss, hidden, processes)
                 norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 bad = 0 if bool(norm.isfinite()) else bad + 1
                 if bad > _BAD_STEPS:
@@ -340,13 +413,17 @@ class GraphSignalModel:
         finally:
             report.close()
 
+    def _share(self, signals: int, generator: torch.Generator) -> Tensor:
+        """Share of the known nodes of each signal that is left observed."""
+        low, high = self.observed
+        return low + (high - low) * torch.rand(signals, generator=generator)
+
     def _draw(
         self, group: SignalGroup, topology: Topology, generator: torch.Generator
     ) -> tuple[SignalGroup, Tensor]:
         """A batch of signals side by side on ``topology``, and what of them is left observed."""
         chosen = torch.randint(len(group), (self.batch,), generator=generator).to(self.device)
-        low, high = self.observed
-        share = low + (high - low) * torch.rand(self.batch, generator=generator)
+        share = self._share(self.batch, generator)
         kept = hide(group.topology, group.known[chosen], share, generator)
 
         def beside(value: Tensor) -> Tensor:
@@ -360,21 +437,23 @@ class GraphSignalModel:
             beside(group.signal[chosen]),
             beside(group.known[chosen]),
             None if extra is None else beside(extra[chosen]),
+            beside(group.inner[chosen]),
         )
         return part, beside(kept)
 
-    def _ready(self, group: SignalGroup) -> tuple[SignalGroup, Tensor]:
+    def _ready(self, group: SignalGroup) -> tuple[SignalGroup, Tensor | int]:
         """On the device, about the mean of what is known, in single precision; and that mean."""
         topology, known = group.topology.to(self.device), group.known.to(self.device)
         signal = group.signal.to(self.device, torch.float64)
-        offset = _mean(topology, signal, known)
+        offset = 0 if self.trend == "none" else _mean(topology, signal, known)
         # A constant may differ from its mean by rounding, which is no signal.
         centred = signal - offset
         nothing = centred.abs() <= _ROUNDING * torch.finfo(group.signal.dtype).eps * signal.abs()
         centred = torch.where(known & ~nothing, centred, 0).float()
         extra = group.attributes
         extra = None if extra is None else extra.to(self.device, torch.float32)
-        return SignalGroup(topology, centred, known, extra), offset
+        inner = group.inner.to(self.device)
+        return SignalGroup(topology, centred, known, extra, inner), offset
 
     def _fitted(self) -> tuple[UnrolledNetwork, _Scale]:
         if self.network is None or self._scale is None:
@@ -397,6 +476,17 @@ def _for_data(config: ModelConfig, group: SignalGroup) -> ModelConfig:
     return dataclasses.replace(config, in_channels=group.signal.shape[1], node_channels=extra)
 
 
+def _in_node_order(group: SignalGroup) -> tuple[SignalGroup, Tensor | None]:
+    """Nodes in the order in which kernels compute, so that none has to reorder; and that order."""
+    topology = group.topology
+    if not isinstance(topology, Graph) or topology.num_graphs > 1 or topology.node_order is None:
+        return group, None
+    order = topology.node_order.long()
+    signal, known, inner = (v[..., order] for v in (group.signal, group.known, group.inner))
+    extra = None if group.attributes is None else group.attributes[..., order]
+    return SignalGroup(topology.in_node_order(), signal, known, extra, inner), order
+
+
 def _repeat(topology: Topology, copies: int) -> Topology:
     """Many signals on a graph are one on many copies of it: fewer, larger calls of kernels."""
     return topology.repeat(copies) if isinstance(topology, Graph) else topology
@@ -405,11 +495,16 @@ def _repeat(topology: Topology, copies: int) -> Topology:
 def _loss(
     network: UnrolledNetwork, scale: _Scale, part: SignalGroup, kept: Tensor, trend: str
 ) -> Tensor:
-    """Mean squared error on what is known but was not ``kept``."""
+    """Mean squared error on what is hidden."""
     restored = _restore(network, scale, part, kept, trend)
     error = (restored - part.signal) / scale.signal[:, None]
-    hidden = part.known & ~kept
+    hidden = _hidden(part, kept)
     return torch.where(hidden, error, 0).square().sum() / hidden.sum().clamp(min=1)
+
+
+def _hidden(part: SignalGroup, kept: Tensor) -> Tensor:
+    """What is known, was not ``kept``, and counts: boolean ``[S, C, N]``."""
+    return part.known & ~kept & part.inner
 
 
 def _mean(topology: Topology, signal: Tensor, known: Tensor) -> Tensor:
@@ -439,26 +534,37 @@ def _slopes(topology: Topology, residual: Tensor, known: Tensor, attributes: Ten
     return (topology.graph_spread(slope.movedim(2, -1)) * a).sum(2)
 
 
-def _measure(groups: Sequence[SignalGroup]) -> _Scale:
+def _moments(group: SignalGroup) -> Tensor:
+    """Sums from which :func:`_scale` follows, float64; those of several groups add up."""
+    parts = [group.signal.double().square().sum((0, 2)), group.known.sum((0, 2)).double()]
+    if group.attributes is not None:
+        a = group.attributes.double()
+        nodes = a.new_full((1,), a.shape[0] * a.shape[2])
+        parts += [a.sum((0, 2)), a.square().sum((0, 2)), nodes]
+    return torch.cat(parts)
+
+
+def _scale(moments: Tensor, like: SignalGroup) -> _Scale:
     """Deviations of signals that are about their mean already, and of their attributes."""
-    squares = sum(group.signal.double().square().sum((0, 2)) for group in groups)
-    total = sum(group.known.sum((0, 2)) for group in groups)
-    signal = (squares / total).sqrt().float()
+    channels = like.signal.shape[1]
+    signal = (moments[:channels] / moments[channels : 2 * channels]).sqrt().float()
     signal = torch.where(signal > 0, signal, torch.ones_like(signal))
-    if groups[0].attributes is None:
+    if like.attributes is None:
         return _Scale(signal, signal.new_zeros(0), signal.new_ones(0))
-    values = torch.cat([group.attributes.transpose(0, 1).flatten(1) for group in groups], dim=1)
-    spread = values.std(1, correction=0)
-    spread = torch.where(spread > 0, spread, torch.ones_like(spread))
-    return _Scale(signal, values.mean(1), spread)
+    total, squares = moments[2 * channels : -1].chunk(2)
+    mean = total / moments[-1]
+    variance = squares / moments[-1] - mean.square()
+    # A constant may differ from its mean by rounding, which is no attribute.
+    real = variance > _ROUNDING * torch.finfo(total.dtype).eps * mean.square()
+    return _Scale(signal, mean.float(), torch.where(real, variance, 1).sqrt().float())
 
 
 def _restore(
-    network: UnrolledNetwork, scale: _Scale, group: SignalGroup, observed: Tensor, trend: str
+    network: Callable[..., Tensor], scale: _Scale, group: SignalGroup, observed: Tensor, trend: str
 ) -> Tensor:
     """Restore in units of the signal, ``[S, C, N]``."""
     unit = scale.signal.to(group.signal)[:, None]
-    mean = _mean(group.topology, group.signal, observed)
+    mean = 0 if trend == "none" else _mean(group.topology, group.signal, observed)
     y = torch.where(observed, (group.signal - mean) / unit, 0)
     extra, line = group.attributes, 0
     if extra is not None:

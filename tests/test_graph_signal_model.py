@@ -8,10 +8,12 @@ import pytest
 import torch
 from helpers import both_ways, random_edges, ring
 from torch_geometric.data import Batch, Data
+from torch_geometric.loader import DataLoader
 
 from gsp_unroll import GraphSignalModel, graph_signal_model, interpolate
+from gsp_unroll.data import GraphPieces
 from gsp_unroll.graph_signal_model import SMALL, _slopes
-from gsp_unroll.graphs import knn_edge_index
+from gsp_unroll.graphs import knn_edge_index, partition
 from gsp_unroll.models import ModelConfig
 from gsp_unroll.topology import Graph
 from gsp_unroll.training.log import Progress
@@ -331,3 +333,74 @@ def test_what_cannot_be_is_named(call, error, message):
     model = make(steps=1).fit(signals())
     with pytest.raises(error, match=message):
         call(model)
+
+
+def pieces_of(data, parts=3, halo=1):
+    return GraphPieces(data, partition(data.edge_index, len(data.x), parts), halo)
+
+
+def test_a_loader_of_pieces_is_learned_from():
+    whole = with_gaps(signals(1, nodes=60, attributes=2)[0], 0.3)
+    loader = DataLoader(pieces_of(whole), batch_size=2, shuffle=True)
+    a, b = (make(trend="none", steps=5).fit(loader) for _ in range(2))
+    out = a.predict(whole).x
+    assert torch.equal(out, b.predict(whole).x)
+    assert len(a.history) == 5
+    seen = ~torch.isnan(whole.x)
+    assert torch.equal(out[seen], whole.x[seen])
+    assert bool(out.isfinite().all())
+
+
+def test_a_loader_and_a_list_measure_in_the_same_units():
+    whole = signals(1, nodes=60, attributes=2)[0]
+    pieces = pieces_of(whole)
+    a = make(trend="none", steps=1).fit(list(pieces))
+    b = make(trend="none", steps=1).fit(DataLoader(pieces, batch_size=2))
+    for one, other in zip(vars(a._scale).values(), vars(b._scale).values(), strict=True):
+        torch.testing.assert_close(one, other)
+    values = torch.cat([p.attributes for p in pieces])
+    torch.testing.assert_close(a._scale.mean, values.mean(0))
+    torch.testing.assert_close(a._scale.spread, values.std(0, correction=0))
+
+
+def test_a_loader_holds_no_more_than_a_step(monkeypatch):
+    made = []
+    original = GraphPieces.__getitem__
+    monkeypatch.setattr(
+        GraphPieces, "__getitem__", lambda self, k: made.append(k) or original(self, k)
+    )
+    whole = signals(1, nodes=60)[0]
+    make(trend="none", steps=2).fit(DataLoader(pieces_of(whole, parts=6)))
+    # Once for the units, then one a step.
+    assert made == [*range(6), 0, 1]
+
+
+def test_errors_in_the_halo_do_not_count():
+    data = signals(1)[0]
+    data.inner = torch.zeros(12, dtype=torch.bool)
+    assert make().fit(data).history == [0.0, 0.0, 0.0]
+    data.inner[:6] = True
+    assert min(make().fit(data).history) > 0
+
+
+def test_without_a_trend_a_constant_is_part_of_the_signal():
+    data = signals()
+    model = make(trend="none").fit(data)
+    assert model._scale.signal.item() == pytest.approx(
+        float(torch.cat([d.x for d in data]).square().mean().sqrt()), rel=1e-5
+    )
+    part = with_gaps(data[0])
+    before = model.predict(part).x
+    part.x += 3
+    assert float((model.predict(part).x - before - 3).abs().max()) > 1e-3
+
+
+def test_nodes_far_from_their_neighbours_in_memory_are_restored_the_same(monkeypatch):
+    shuffled = torch.randperm(60, generator=torch.Generator().manual_seed(0))[ring(60)]
+    data = signals(1, nodes=60, attributes=1, edges=shuffled)[0]
+    model = make(batch=1).fit(data)
+    part = with_gaps(data)
+    expected = model.predict(part).x
+    monkeypatch.setattr("gsp_unroll.topology.graph._FAR", 1)
+    assert Graph(part.edge_index, 60).node_order is not None
+    torch.testing.assert_close(model.predict(part).x, expected, atol=1e-5, rtol=1e-5)

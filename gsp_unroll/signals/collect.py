@@ -24,12 +24,14 @@ class SignalGroup:
         signal: ``[S, C, N]``; zero where not known.
         known: Boolean ``[S, C, N]``.
         attributes: ``[S, A, N]``, ``None`` if there are none.
+        inner: Boolean ``[S, 1, N]``, nodes on which errors count.
     """
 
     topology: Topology
     signal: Tensor
     known: Tensor
     attributes: Tensor | None
+    inner: Tensor
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -40,9 +42,10 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
 
     Args:
         data: One ``Data`` or several (a list, a PyG dataset, ...) with ``edge_index``, ``x [N]``
-            or ``[N, C]`` (NaN = unknown), optionally ``mask`` (``True`` = known) and
-            ``attributes [N, A]``. Signals on one graph need not be neighbours in the sequence; they
-            are recognised by equal ``edge_index``.
+            or ``[N, C]`` (NaN = unknown), optionally ``mask`` (``True`` = known),
+            ``attributes [N, A]`` and boolean ``inner [N]`` (``False`` = errors there do not count,
+            see :class:`gsp_unroll.data.GraphPieces`). Signals on one graph need not be neighbours
+            in the sequence; they are recognised by equal ``edge_index``.
 
     Returns:
         One group for each graph, in the order of first appearance.
@@ -62,7 +65,7 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
     if not data:
         raise ValueError("data must hold at least one graph signal, got an empty list")
     topologies: dict[tuple[int | bytes, int], Topology] = {}
-    members: dict[Topology, list[tuple[Tensor, Tensor, Tensor | None]]] = {}
+    members: dict[Topology, list[tuple[Tensor, Tensor, Tensor | None, Tensor]]] = {}
     form: tuple[int, int] | None = None
     for k, item in enumerate(data):
         topology = _topology(topologies, item)
@@ -76,12 +79,17 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
                 f"data[{k}] must have {form[0]} channels and {form[1]} attributes as the first, "
                 f"got {now[0]} and {now[1]}"
             )
-        members.setdefault(topology, []).append((torch.where(known, signal, 0), known, attributes))
+        inner = _inner(item, topology, f"data[{k}].inner")
+        members.setdefault(topology, []).append(
+            (torch.where(known, signal, 0), known, attributes, inner)
+        )
     groups = []
     for topology, parts in members.items():
-        signal, known, attributes = zip(*parts, strict=True)
+        signal, known, attributes, inner = zip(*parts, strict=True)
         together = None if attributes[0] is None else torch.cat(attributes)
-        groups.append(SignalGroup(topology, torch.cat(signal), torch.cat(known), together))
+        groups.append(
+            SignalGroup(topology, torch.cat(signal), torch.cat(known), together, torch.cat(inner))
+        )
     return groups
 
 
@@ -107,3 +115,13 @@ def _attributes(data: Data, topology: Topology, signal: Tensor, name: str) -> Te
     checks.shape(name, value, [len(data.x), "A"])
     checks.finite(name, value)
     return to_planar(topology, value.to(signal.dtype))
+
+
+def _inner(data: Data, topology: Topology, name: str) -> Tensor:
+    value = data.get("inner")
+    if value is None:
+        value = torch.ones(len(data.x), dtype=torch.bool, device=data.x.device)
+    if checks.tensor(name, value).dtype != torch.bool:
+        raise TypeError(f"{name} must be a bool tensor (True = errors count), got {value.dtype}")
+    checks.shape(name, value, [len(data.x)])
+    return to_planar(topology, value.unsqueeze(1))

@@ -65,6 +65,14 @@ def test_any_iterable_of_data_will_do():
     assert len(group) == 2
 
 
+def test_inner_nodes_are_those_that_count():
+    inner = torch.tensor([True, False, True])
+    (group,) = collect([Data(x=torch.ones(3), edge_index=EDGES, inner=inner)])
+    assert group.inner.tolist() == [[[True, False, True]]]
+    (group,) = collect([Data(x=torch.ones(3), edge_index=EDGES)])
+    assert bool(group.inner.all())
+
+
 EDGES = ring(3)
 
 
@@ -80,6 +88,10 @@ EDGES = ring(3)
         (Data(x=torch.ones(3, dtype=torch.int64), edge_index=EDGES), TypeError, "float32 or"),
         (Data(x=torch.tensor([1.0, float("inf"), 2.0]), edge_index=EDGES), ValueError,
          r"data\[0\].x must be finite where observed, got inf"),
+        (Data(x=torch.ones(3), edge_index=EDGES, inner=torch.ones(3)), TypeError,
+         r"data\[0\].inner must be a bool tensor"),
+        (Data(x=torch.ones(3), edge_index=EDGES, inner=torch.ones(2, dtype=torch.bool)), ValueError,
+         r"data\[0\].inner must have shape \[3\]"),
         ([Data(x=torch.ones(3, c), edge_index=EDGES) for c in (1, 2)], ValueError,
          r"data\[1\] must have 1 channels and 0 attributes as the first, got 2 and 0"),
         (Data(x=torch.ones(3), attributes=torch.ones(3), edge_index=EDGES), ValueError,
