@@ -7,7 +7,7 @@ import dataclasses
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,10 @@ from gsp_unroll.models import (
     pretrained_metadata,
     save_pretrained,
 )
+from gsp_unroll.models.detrended import DetrendedNetwork, graph_mean
+from gsp_unroll.nn import KernelTrend, LinearTrend, Trend
 from gsp_unroll.signals import SignalGroup, collect, hide
+from gsp_unroll.signals.scale import ROUNDING, SignalScale, moments, scale_of
 from gsp_unroll.topology import Graph, Topology
 from gsp_unroll.topology.from_data import from_planar
 from gsp_unroll.training.average import average_gradients
@@ -42,13 +45,11 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from typing_extensions import Self
 
-TRENDS = ("mean", "linear", "none")
+TRENDS = ("mean", "linear", "kernel", "none")
+# Those that are functions of the attributes.
+_OF_ATTRIBUTES = ("linear", "kernel")
 
 _METADATA = "graph_signal_model"
-# Variance of what the trend leaves, over that of its slopes, in units of signal and attributes.
-_RIDGE = 0.5
-# Deviations of this many units in the last place are rounding.
-_ROUNDING = 4
 # Batches of a loader from which the units of signals and attributes are taken.
 _SURVEYED = 100
 # Steps in a row without a finite gradient after which a fit gives up.
@@ -60,21 +61,6 @@ SMALL = ModelConfig(
 )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class _Scale:
-    """What signals and attributes are measured in inside the network.
-
-    Attributes:
-        signal: Standard deviation of each channel about the mean of its graph ``[C]``.
-        mean: Mean of each attribute ``[A]``.
-        spread: Standard deviation of each attribute ``[A]``.
-    """
-
-    signal: Tensor
-    mean: Tensor
-    spread: Tensor
-
-
 class GraphSignalModel:
     r"""Learn to fill in missing values of signals on graphs, with the blocks of uGLR and uGTV.
 
@@ -82,17 +68,22 @@ class GraphSignalModel:
     those that it was fitted on: nothing that is learned belongs to a node. In each step of
     :meth:`fit` some of the known values of some signals are hidden, and the network learns to
     restore them (mean squared error); so signals may have gaps of their own. Inside the network a
-    signal is taken from its trend, the mean of its samples or their ridge regression on the
-    attributes, and measured in units of the deviation seen in training, so that a constant added to
-    a signal adds the same to the result. Observed values come back bit for bit.
+    signal is taken from its trend, the mean of its samples and what attributes explain of them, and
+    measured in units of the deviation seen in training, so that a constant added to a signal adds
+    the same to the result. Observed values come back bit for bit.
 
     Args:
         network: Form of the network; ``in_channels`` and ``node_channels`` are set by :meth:`fit`
             (default: a small uGLR+ with features from a GNN).
-        trend: ``"mean"``; ``"linear"``: the network restores what is left of a ridge regression of
-            the samples on the attributes, on each graph anew; or ``"none"``: it restores the signal
-            as it is, for pieces of one signal, whose own means the whole does not have (default:
-            ``"mean"``).
+        trend: What is taken away before the network: ``"mean"`` of the samples; ``"linear"``, also
+            their ridge regression on the attributes (:class:`~gsp_unroll.nn.LinearTrend`);
+            ``"kernel"``, kriging on the attributes with a learned kernel
+            (:class:`~gsp_unroll.nn.KernelTrend`), for smooth signals on up to some thousand nodes;
+            or ``"none"``, for pieces of one signal, whose own means the whole does not have
+            (default: ``"mean"``).
+        rotate: Attributes that are coordinates in one unit: in training they are turned and
+            mirrored at random about their mean, so that no place is learned by heart. For signals
+            elsewhere; on the graph that it was fitted on, places are worth knowing (default: none).
         observed: Smallest and largest share of the nodes that is left observed in training; the
             share of each signal is drawn between them (default: 0.1 and 0.6).
         steps: Optimiser steps (default: 1000).
@@ -105,7 +96,6 @@ class GraphSignalModel:
         progress: Report loss and remaining time while fitting (default: ``True``).
 
     Attributes:
-        network: The fitted :class:`~gsp_unroll.models.UnrolledNetwork`; ``None`` before.
         history: Mean squared error on hidden values, in units of the deviation, of each step.
 
     Raises:
@@ -130,6 +120,7 @@ class GraphSignalModel:
         network: ModelConfig = SMALL,
         *,
         trend: str = "mean",
+        rotate: Sequence[int] = (),
         observed: tuple[float, float] = (0.1, 0.6),
         steps: int = 1000,
         batch: int = 16,
@@ -151,6 +142,7 @@ class GraphSignalModel:
         checks.one_of("trend", trend, TRENDS)
         self.config = network
         self.trend = trend
+        self.rotate = _columns(rotate)
         self.observed = _shares(observed)
         self.steps = checks.positive_int("steps", steps)
         self.batch = checks.positive_int("batch", batch)
@@ -162,9 +154,13 @@ class GraphSignalModel:
         self.seed = checks.positive_int("seed", seed, minimum=0)
         self.device = torch.device(device)
         self.progress = progress
-        self.network: UnrolledNetwork | None = None
         self.history: list[float] = []
-        self._scale: _Scale | None = None
+        self._model: DetrendedNetwork | None = None
+
+    @property
+    def network(self) -> UnrolledNetwork | None:
+        """The fitted network, which restores what the trend leaves; ``None`` before."""
+        return None if self._model is None else self._model.network
 
     def fit(
         self, data: Data | Sequence[Data] | DataLoader, group: ProcessGroup | None = None
@@ -189,8 +185,9 @@ class GraphSignalModel:
         Raises:
             FloatingPointError: If the loss or its gradient stays infinite or NaN.
             TypeError: If a dtype or type does not fit.
-            ValueError: If shapes do not fit, nothing is known in a connected component, or there
-                are no attributes for a linear trend. What was fitted before is then still there.
+            ValueError: If shapes do not fit, nothing is known in a connected component, or
+                attributes for the trend or to rotate are missing. What was fitted before is then
+                still there.
         """
         # The random numbers of the caller are left alone.
         with torch.random.fork_rng(devices=[]):
@@ -203,18 +200,19 @@ class GraphSignalModel:
                 first, scale = self._survey(groups, group)
                 parts = self._drawn(groups)
             torch.manual_seed(self.seed)
-            network = build(_for_data(self.config, first)).to(self.device)
-            average, history = EMA(network, self.ema), []
+            network = build(_for_data(self.config, first))
+            model = self._around(network, scale).to(self.device)
+            average, history = EMA(model, self.ema), []
             try:
-                self._descend(network.train(), parts, scale, average, history, group)
+                self._descend(model.train(), parts, average, history, group)
             except KeyboardInterrupt:
                 warnings.warn(
                     f"fit was stopped after {len(history)} of {self.steps} steps; the model is "
                     "what was learned until then",
                     stacklevel=2,
                 )
-        average.copy_to(network)
-        self.network, self.history, self._scale = network.eval(), history, scale
+        average.copy_to(model)
+        self._model, self.history = model.eval(), history
         return self
 
     def predict(self, data: Data, *, pieces: int = 1, halo: int | None = None) -> Data:
@@ -236,24 +234,24 @@ class GraphSignalModel:
             ValueError: If shapes do not fit what was fitted, or a connected component has no
                 observed node.
         """
-        network, scale = self._fitted()
+        model = self._fitted()
         if not isinstance(data, Data):
             raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
         (group,) = collect(data)
         group, offset = self._ready(group)
         group, order = _in_node_order(group)
-        config = network.config
+        config = model.network.config
         given = group.signal.shape[1], 0 if group.attributes is None else group.attributes.shape[1]
         if given != (config.in_channels, config.node_channels):
             raise ValueError(
                 f"data must have {config.in_channels} channels and {config.node_channels} "
                 f"attributes as in fit, got {given[0]} and {given[1]}"
             )
-        run = network
+        run = None
         if pieces != 1:
-            run = partial(restore_in_pieces, network, pieces=pieces, halo=halo)
+            run = partial(restore_in_pieces, model.network, pieces=pieces, halo=halo)
         with torch.no_grad():
-            restored = _restore(run, scale, group, group.known, self.trend)
+            restored = model(group.topology, group.signal, group.known, group.attributes, run)
         if order is not None:
             restored = torch.empty_like(restored).index_copy_(-1, order, restored)
         signal, mask = signal_and_mask(data)
@@ -301,10 +299,12 @@ class GraphSignalModel:
         Raises:
             RuntimeError: If the model is not fitted.
         """
-        network, scale = self._fitted()
-        kept = {field: value.tolist() for field, value in vars(scale).items()}
+        model = self._fitted()
+        kept = {field: value.tolist() for field, value in vars(model.scale).items()}
+        learned = {} if model.trend is None else model.trend.state_dict()
+        kept["learned"] = {name: value.tolist() for name, value in learned.items()}
         return save_pretrained(
-            network, path, {_METADATA: json.dumps({"trend": self.trend, **kept})}
+            model.network, path, {_METADATA: json.dumps({"trend": self.trend, **kept})}
         )
 
     @classmethod
@@ -318,19 +318,45 @@ class GraphSignalModel:
         if _METADATA not in metadata:
             raise ValueError(f"{path} was not written by GraphSignalModel.save")
         network = load_pretrained(path, device)
-        scale = json.loads(metadata[_METADATA])
-        model = cls(network.config, trend=scale["trend"], device=device)
-        model.network = network
-        model._scale = _Scale(*(torch.tensor(scale[f.name]) for f in dataclasses.fields(_Scale)))
+        kept = json.loads(metadata[_METADATA])
+        model = cls(network.config, trend=kept["trend"], device=device)
+        scale = SignalScale(
+            *(torch.tensor(kept[field.name]) for field in dataclasses.fields(SignalScale))
+        )
+        model._model = model._around(network, scale).to(device).eval()
+        if model._model.trend is not None:
+            learned = {name: torch.tensor(value) for name, value in kept["learned"].items()}
+            model._model.trend.load_state_dict(learned)
         return model
+
+    def _around(self, network: UnrolledNetwork, scale: SignalScale) -> DetrendedNetwork:
+        """The network with units and trend."""
+        trend: Trend | None = None
+        if self.trend == "linear":
+            trend = LinearTrend()
+        elif self.trend == "kernel":
+            trend = KernelTrend(network.config.node_channels)
+        return DetrendedNetwork(
+            network, scale, trend, centred=self.trend != "none", turned=self.rotate
+        )
 
     def _checked(self, data: Data | Sequence[Data]) -> Iterator[SignalGroup]:
         """Signals by graph, ready to be learned from."""
         for group in collect(data):
             check_observed(group.topology, group.known)
-            if self.trend == "linear" and group.attributes is None:
-                raise ValueError("trend must be 'mean' for data without attributes, got 'linear'")
+            self._check_attributes(group)
             yield self._ready(group)[0]
+
+    def _check_attributes(self, group: SignalGroup) -> None:
+        given = 0 if group.attributes is None else group.attributes.shape[1]
+        if self.trend in _OF_ATTRIBUTES and not given:
+            raise ValueError(
+                f"trend must be 'mean' or 'none' for data without attributes, got {self.trend!r}"
+            )
+        if max(self.rotate, default=-1) >= given:
+            raise ValueError(
+                f"rotate must name attributes of the data, which has {given}, got {self.rotate}"
+            )
 
     def _steps(self, loader: DataLoader) -> Iterator[SignalGroup]:
         """What a loader gives in one pass."""
@@ -339,18 +365,18 @@ class GraphSignalModel:
 
     def _survey(
         self, groups: Iterable[SignalGroup], processes: ProcessGroup | None
-    ) -> tuple[SignalGroup, _Scale]:
+    ) -> tuple[SignalGroup, SignalScale]:
         """The first group, and what signals and attributes are measured in."""
-        first, moments = None, None
+        first, total = None, None
         for group in groups:
             first = first or group
-            now = _moments(group)
-            moments = now if moments is None else moments + now
+            now = moments(group)
+            total = now if total is None else total + now
         if first is None:
             raise ValueError("data must hold at least one graph signal, got an empty loader")
         if processes is not None:
-            torch.distributed.all_reduce(moments, group=processes)
-        return first, _scale(moments, first)
+            torch.distributed.all_reduce(total, group=processes)
+        return first, scale_of(total, first, self.rotate)
 
     def _drawn(self, groups: Sequence[SignalGroup]) -> Iterator[tuple[SignalGroup, Tensor]]:
         """Batches of signals on one graph, and what of each is left observed, for ever."""
@@ -373,14 +399,13 @@ class GraphSignalModel:
 
     def _descend(
         self,
-        network: UnrolledNetwork,
+        model: DetrendedNetwork,
         parts: Iterator[tuple[SignalGroup, Tensor]],
-        scale: _Scale,
         average: EMA,
         history: list[float],
         processes: ProcessGroup | None,
     ) -> None:
-        optimizer = make_optimizer(self.optimizer, network.parameters(), self.lr)
+        optimizer = make_optimizer(self.optimizer, model.parameters(), self.lr)
         report, started, bad = Progress(enabled=self.progress), time.monotonic(), 0
         try:
             for step in range(self.steps):
@@ -391,13 +416,13 @@ class GraphSignalModel:
                 for options in optimizer.param_groups:
                     options["lr"] = rate
                 part, kept = next(parts)
-                loss = _loss(network, scale, part, kept, self.trend)
+                loss = _loss(model, part, kept)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 if processes is not None:
                     hidden = int(_hidden(part, kept).sum())
-                    loss = average_gradients(network.parameters(), loss, hidden, processes)
-                norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                    loss = average_gradients(model.parameters(), loss, hidden, processes)
+                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 bad = 0 if bool(norm.isfinite()) else bad + 1
                 if bad > _BAD_STEPS:
                     raise FloatingPointError(
@@ -406,7 +431,7 @@ class GraphSignalModel:
                     )
                 if not bad:
                     optimizer.step()
-                    average.update(network)
+                    average.update(model)
                 history.append(loss.item())
                 elapsed = time.monotonic() - started
                 report.update(step + 1, (step + 1) / self.steps, elapsed, {"loss": history[-1]})
@@ -445,20 +470,20 @@ class GraphSignalModel:
         """On the device, about the mean of what is known, in single precision; and that mean."""
         topology, known = group.topology.to(self.device), group.known.to(self.device)
         signal = group.signal.to(self.device, torch.float64)
-        offset = 0 if self.trend == "none" else _mean(topology, signal, known)
+        offset = 0 if self.trend == "none" else graph_mean(topology, signal, known)
         # A constant may differ from its mean by rounding, which is no signal.
         centred = signal - offset
-        nothing = centred.abs() <= _ROUNDING * torch.finfo(group.signal.dtype).eps * signal.abs()
+        nothing = centred.abs() <= ROUNDING * torch.finfo(group.signal.dtype).eps * signal.abs()
         centred = torch.where(known & ~nothing, centred, 0).float()
         extra = group.attributes
         extra = None if extra is None else extra.to(self.device, torch.float32)
         inner = group.inner.to(self.device)
         return SignalGroup(topology, centred, known, extra, inner), offset
 
-    def _fitted(self) -> tuple[UnrolledNetwork, _Scale]:
-        if self.network is None or self._scale is None:
+    def _fitted(self) -> DetrendedNetwork:
+        if self._model is None:
             raise RuntimeError("the model is not fitted yet: call fit, or load one")
-        return self.network, self._scale
+        return self._model
 
 
 def _shares(observed: tuple[float, float]) -> tuple[float, float]:
@@ -469,6 +494,13 @@ def _shares(observed: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= low <= high < 1:
         raise ValueError(f"observed must be (low, high), 0 <= low <= high < 1, got {observed}")
     return low, high
+
+
+def _columns(rotate: Sequence[int]) -> tuple[int, ...]:
+    columns = tuple(checks.positive_int("rotate", column, minimum=0) for column in rotate)
+    if len(set(columns)) != len(columns) or len(columns) == 1:
+        raise ValueError(f"rotate must be two or more different attributes, or none, got {rotate}")
+    return columns
 
 
 def _for_data(config: ModelConfig, group: SignalGroup) -> ModelConfig:
@@ -492,12 +524,10 @@ def _repeat(topology: Topology, copies: int) -> Topology:
     return topology.repeat(copies) if isinstance(topology, Graph) else topology
 
 
-def _loss(
-    network: UnrolledNetwork, scale: _Scale, part: SignalGroup, kept: Tensor, trend: str
-) -> Tensor:
+def _loss(model: DetrendedNetwork, part: SignalGroup, kept: Tensor) -> Tensor:
     """Mean squared error on what is hidden."""
-    restored = _restore(network, scale, part, kept, trend)
-    error = (restored - part.signal) / scale.signal[:, None]
+    restored = model(part.topology, part.signal, kept, part.attributes)
+    error = (restored - part.signal) / model.scale.signal.to(restored)[:, None]
     hidden = _hidden(part, kept)
     return torch.where(hidden, error, 0).square().sum() / hidden.sum().clamp(min=1)
 
@@ -505,71 +535,3 @@ def _loss(
 def _hidden(part: SignalGroup, kept: Tensor) -> Tensor:
     """What is known, was not ``kept``, and counts: boolean ``[S, C, N]``."""
     return part.known & ~kept & part.inner
-
-
-def _mean(topology: Topology, signal: Tensor, known: Tensor) -> Tensor:
-    """Mean of what is known of each graph and channel, at every node ``[S, C, N]``."""
-    total = topology.graph_sum(torch.where(known, signal, 0))
-    count = topology.graph_sum(known.to(signal.dtype)).clamp(min=1)
-    return topology.graph_spread(total / count).expand_as(signal)
-
-
-def _slopes(topology: Topology, residual: Tensor, known: Tensor, attributes: Tensor) -> Tensor:
-    r"""Ridge regression of ``residual`` on attributes, both about their mean over what is known.
-
-    .. math:: b=(A^\top A+0.5\,I)^{-1}A^\top r
-
-    for each graph and channel; returns :math:`Ab` at every node ``[S, C, N]``.
-    """
-    seen = known.to(residual.dtype).unsqueeze(2)
-    a = attributes.unsqueeze(1)
-    centre = topology.graph_sum(a * seen) / topology.graph_sum(seen).clamp(min=1)
-    a = a - topology.graph_spread(centre)
-    kept = a * seen
-    # Attributes last, as solvers want it; one system for each signal, channel and graph.
-    gram = topology.graph_sum(kept.unsqueeze(2) * a.unsqueeze(3)).movedim(-1, 2)
-    moment = topology.graph_sum(kept * residual.unsqueeze(2)).movedim(-1, 2)
-    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    slope = torch.linalg.solve(gram + _RIDGE * identity, moment)
-    return (topology.graph_spread(slope.movedim(2, -1)) * a).sum(2)
-
-
-def _moments(group: SignalGroup) -> Tensor:
-    """Sums from which :func:`_scale` follows, float64; those of several groups add up."""
-    parts = [group.signal.double().square().sum((0, 2)), group.known.sum((0, 2)).double()]
-    if group.attributes is not None:
-        a = group.attributes.double()
-        nodes = a.new_full((1,), a.shape[0] * a.shape[2])
-        parts += [a.sum((0, 2)), a.square().sum((0, 2)), nodes]
-    return torch.cat(parts)
-
-
-def _scale(moments: Tensor, like: SignalGroup) -> _Scale:
-    """Deviations of signals that are about their mean already, and of their attributes."""
-    channels = like.signal.shape[1]
-    signal = (moments[:channels] / moments[channels : 2 * channels]).sqrt().float()
-    signal = torch.where(signal > 0, signal, torch.ones_like(signal))
-    if like.attributes is None:
-        return _Scale(signal, signal.new_zeros(0), signal.new_ones(0))
-    total, squares = moments[2 * channels : -1].chunk(2)
-    mean = total / moments[-1]
-    variance = squares / moments[-1] - mean.square()
-    # A constant may differ from its mean by rounding, which is no attribute.
-    real = variance > _ROUNDING * torch.finfo(total.dtype).eps * mean.square()
-    return _Scale(signal, mean.float(), torch.where(real, variance, 1).sqrt().float())
-
-
-def _restore(
-    network: Callable[..., Tensor], scale: _Scale, group: SignalGroup, observed: Tensor, trend: str
-) -> Tensor:
-    """Restore in units of the signal, ``[S, C, N]``."""
-    unit = scale.signal.to(group.signal)[:, None]
-    mean = 0 if trend == "none" else _mean(group.topology, group.signal, observed)
-    y = torch.where(observed, (group.signal - mean) / unit, 0)
-    extra, line = group.attributes, 0
-    if extra is not None:
-        extra = (extra - scale.mean.to(extra)[:, None]) / scale.spread.to(extra)[:, None]
-    if trend == "linear":
-        line = _slopes(group.topology, y, observed, extra)
-        y = torch.where(observed, y - line, 0)
-    return (network(y, observed, group.topology, extra) + line) * unit + mean

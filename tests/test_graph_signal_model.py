@@ -3,7 +3,6 @@
 import dataclasses
 import warnings
 
-import numpy as np
 import pytest
 import torch
 from helpers import both_ways, random_edges, ring
@@ -12,9 +11,10 @@ from torch_geometric.loader import DataLoader
 
 from gsp_unroll import GraphSignalModel, graph_signal_model, interpolate
 from gsp_unroll.data import GraphPieces
-from gsp_unroll.graph_signal_model import SMALL, _slopes
+from gsp_unroll.graph_signal_model import SMALL
 from gsp_unroll.graphs import knn_edge_index, partition
 from gsp_unroll.models import ModelConfig
+from gsp_unroll.nn import KernelTrend
 from gsp_unroll.topology import Graph
 from gsp_unroll.training.log import Progress
 
@@ -100,7 +100,7 @@ def test_many_graphs_gaps_and_a_graph_never_seen():
     assert bool(model.predict(other).x.isfinite().all())
 
 
-@pytest.mark.parametrize("trend", ["mean", "linear"])
+@pytest.mark.parametrize("trend", ["mean", "linear", "kernel"])
 def test_a_batch_is_its_graphs(trend):
     data = signals(2, nodes=9, attributes=2) + signals(1, nodes=14, attributes=2)
     model = make(trend=trend).fit(data)
@@ -135,20 +135,36 @@ def test_a_linear_trend_is_found_and_kept():
     assert error < 0.1 < (plain - truth.x)[missing].square().mean().sqrt() / truth.x.std()
 
 
-def test_the_trend_is_ridge_regression_on_what_is_known():
-    graph = Graph(random_edges(12), 12)
-    rng = torch.Generator().manual_seed(0)
-    r, a = (torch.randn(2, c, 12, generator=rng, dtype=torch.float64) for c in (1, 3))
-    known = torch.rand(2, 1, 12, generator=rng) < 0.6
-    found = _slopes(graph, r, known, a)
-    for k in range(2):
-        seen = known[k, 0]
-        design = a[k].T - a[k][:, seen].mean(1)
-        part = design[seen]
-        gram = part.T @ part + 0.5 * torch.eye(3, dtype=torch.float64)
-        slope = np.linalg.solve(gram.numpy(), (part.T @ r[k, 0, seen]).numpy())
-        expected = design @ torch.from_numpy(slope)
-        torch.testing.assert_close(found[k, 0], expected)
+def test_a_kernel_trend_learns_with_the_network_and_finds_what_is_smooth():
+    torch.manual_seed(0)
+    pos = torch.rand(60, 2)
+    edges = knn_edge_index(pos, k=4)
+
+    def wave():
+        a = torch.randn(3)
+        x = a[0] * torch.sin(3 * pos[:, 0] + a[1]) + a[2] * torch.cos(3 * pos[:, 1])
+        return Data(x=x, edge_index=edges, attributes=pos)
+
+    data, truth = [wave() for _ in range(8)], wave()
+    part = with_gaps(truth, 0.7)
+    error = {}
+    for trend in ("mean", "kernel"):
+        model = make(trend=trend, steps=20).fit(data)
+        error[trend] = (model.predict(part).x - truth.x).square().mean()
+    assert error["kernel"] < 0.2 * error["mean"]
+    start = KernelTrend(2).state_dict()
+    learned = model._model.trend.state_dict()
+    assert all(not torch.equal(learned[name], start[name]) for name in start)
+
+
+def test_turned_coordinates_change_what_is_learned_and_not_what_is_predicted():
+    data = signals(attributes=3)
+    part = with_gaps(data[0])
+    plain, turned = make().fit(data), make(rotate=(0, 2)).fit(data)
+    assert plain.history != turned.history
+    assert torch.equal(turned.predict(part).x, turned.predict(part).x)
+    spread = turned._model.scale.spread
+    assert spread[0] == spread[2] != spread[1]
 
 
 def test_units_do_not_matter():
@@ -210,7 +226,8 @@ def test_a_fit_that_fails_keeps_what_was_fitted_before(monkeypatch):
     with pytest.raises(ValueError, match="at least one node"):
         model.fit(ALONE)
     monkeypatch.setattr(
-        "gsp_unroll.graph_signal_model._loss", lambda network, *rest: network.blocks[0].skip * NAN
+        "gsp_unroll.graph_signal_model._loss",
+        lambda model, *rest: model.network.blocks[0].skip * NAN,
     )
     model.steps = 30
     with pytest.raises(FloatingPointError, match="not finite in 21 steps in a row, up to step 20"):
@@ -223,18 +240,19 @@ def test_every_graph_has_batches_of_the_stated_size(monkeypatch):
     seen = []
     original = graph_signal_model._loss
 
-    def loss(network, scale, part, kept, trend):
+    def loss(model, part, kept):
         seen.append(part.signal.numel())
-        return original(network, scale, part, kept, trend)
+        return original(model, part, kept)
 
     monkeypatch.setattr(graph_signal_model, "_loss", loss)
     make(batch=5).fit(signals(1, nodes=9))
     assert seen == [45, 45, 45]
 
 
-def test_saved_and_loaded_it_predicts_the_same(tmp_path):
+@pytest.mark.parametrize("trend", ["linear", "kernel", "none"])
+def test_saved_and_loaded_it_predicts_the_same(tmp_path, trend):
     data = signals(channels=2, attributes=1)
-    model = make(trend="linear").fit(data)
+    model = make(trend=trend).fit(data)
     path = model.save(tmp_path / "model.safetensors")
     part = with_gaps(data[1])
     assert torch.equal(GraphSignalModel.load(path).predict(part).x, model.predict(part).x)
@@ -317,7 +335,11 @@ ALONE = Data(x=torch.tensor([1.0, NAN, NAN, NAN]), edge_index=both_ways([(0, 1),
         (lambda m: make().save("x.safetensors"), RuntimeError, "not fitted yet"),
         (lambda m: m.predict(signals()), TypeError, "data must be a .*Data, got list"),
         (lambda m: make(trend="linear").fit(signals()), ValueError,
-         "trend must be 'mean' for data without attributes"),
+         "trend must be 'mean' or 'none' for data without attributes, got 'linear'"),
+        (lambda m: make(rotate=(0, 2)).fit(signals(attributes=2)), ValueError,
+         r"rotate must name attributes of the data, which has 2, got \(0, 2\)"),
+        (lambda m: make(rotate=(1,)), ValueError, "rotate must be two or more different"),
+        (lambda m: make(rotate=(1, -1)), ValueError, "rotate must be at least 0, got -1"),
         (lambda m: make(ema=1.0), ValueError, r"ema must be in \[0, 1\), got 1.0"),
         (lambda m: make(observed=0.5), TypeError, "observed must be two numbers"),
         (lambda m: make(observed=(0.5, 0.2)), ValueError, "observed must be"),
@@ -356,11 +378,13 @@ def test_a_loader_and_a_list_measure_in_the_same_units():
     pieces = pieces_of(whole)
     a = make(trend="none", steps=1).fit(list(pieces))
     b = make(trend="none", steps=1).fit(DataLoader(pieces, batch_size=2))
-    for one, other in zip(vars(a._scale).values(), vars(b._scale).values(), strict=True):
+    for one, other in zip(
+        vars(a._model.scale).values(), vars(b._model.scale).values(), strict=True
+    ):
         torch.testing.assert_close(one, other)
     values = torch.cat([p.attributes for p in pieces])
-    torch.testing.assert_close(a._scale.mean, values.mean(0))
-    torch.testing.assert_close(a._scale.spread, values.std(0, correction=0))
+    torch.testing.assert_close(a._model.scale.mean, values.mean(0))
+    torch.testing.assert_close(a._model.scale.spread, values.std(0, correction=0))
 
 
 def test_a_loader_holds_no_more_than_a_step(monkeypatch):
@@ -386,7 +410,7 @@ def test_errors_in_the_halo_do_not_count():
 def test_without_a_trend_a_constant_is_part_of_the_signal():
     data = signals()
     model = make(trend="none").fit(data)
-    assert model._scale.signal.item() == pytest.approx(
+    assert model._model.scale.signal.item() == pytest.approx(
         float(torch.cat([d.x for d in data]).square().mean().sqrt()), rel=1e-5
     )
     part = with_gaps(data[0])
