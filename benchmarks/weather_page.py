@@ -1,0 +1,90 @@
+"""Write the tables of the weather stations into ``docs/gallery.md`` from ``results/weather.json``.
+
+``python benchmarks/weather_page.py`` replaces what stands between ``<!-- table: NAME -->`` and
+``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from measure import RESULTS
+from report import fill_page, table
+from weather import SEASONS, SHARES
+from weather_baselines import BASELINES
+
+PAGE = Path(__file__).parents[1] / "docs" / "gallery.md"
+
+Rows = dict[str, dict[str, list[float]]]
+
+
+def country_table(rows: Rows, country: str) -> str:
+    """RMSE of every method, mean and deviation over the masks; the best baseline in bold."""
+    names = [f"{country} {season} {share:.0%}" for season in SEASONS for share in SHARES]
+    if any(name not in rows for name in names):
+        return "Not measured yet."
+    best = {name: best_baseline(rows[name])[0] for name in names}
+    methods = list(rows[names[0]])
+    lines = []
+    for method in sorted(methods, key=lambda method: method not in BASELINES):
+        cells = []
+        for name in names:
+            errors = rows[name][method]
+            cell = f"{statistics.mean(errors):.2f} ± {statistics.stdev(errors):.2f}"
+            cells.append(f"**{cell}**" if best[name] == method else cell)
+        lines.append([method, *cells])
+    headers = ["RMSE in °C", *(name.removeprefix(f"{country} ") for name in names)]
+    return table(headers, lines)
+
+
+def best_baseline(methods: dict[str, list[float]]) -> tuple[str, float]:
+    """The baseline with the least mean error of a row."""
+    means = {name: statistics.mean(methods[name]) for name in methods if name in BASELINES}
+    name = min(means, key=means.__getitem__)
+    return name, means[name]
+
+
+def summary(rows: Rows) -> str:
+    """Change against the best baseline of each row: the mean over rows, and the worst row."""
+    learned = [m for m in next(iter(rows.values()), {}) if m not in BASELINES]
+    lines = []
+    for method in learned:
+        change = {
+            row: statistics.mean(methods[method]) / best_baseline(methods)[1] - 1
+            for row, methods in rows.items()
+        }
+        cells = []
+        for country in dict.fromkeys(row.split()[0] for row in rows):
+            here = {row: value for row, value in change.items() if row.startswith(country)}
+            worst = max(here, key=here.__getitem__)
+            cells.append(f"{statistics.mean(here.values()):+.0%}")
+            cells.append(f"{here[worst]:+.0%} ({worst.removeprefix(country).strip()})")
+        lines.append([method, *cells])
+    headers = ["against the best baseline of each row"]
+    for country in dict.fromkeys(row.split()[0] for row in rows):
+        headers += [f"{country}, mean", f"{country}, worst row"]
+    return table(headers, lines) if lines else "Not measured yet."
+
+
+def main() -> None:
+    path = RESULTS / "weather.json"
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows = result.get("rows", {})
+    texts = {f"weather {country}": country_table(rows, country) for country in ("us", "australia")}
+    texts["weather summary"] = summary(rows)
+    machine = "Not measured yet."
+    if result:
+        facts = list(result["runs"].values())[-1]
+        machine = (
+            f"`{facts['command']}`, {facts['processor']}, {facts['threads']} threads, torch "
+            f"{facts['packages']['torch']}, {facts['date'][:10]}."
+        )
+    texts["weather machine"] = machine
+    print(f"wrote {fill_page(PAGE, texts)}")
+
+
+if __name__ == "__main__":
+    main()
