@@ -82,7 +82,7 @@ class GraphPieces(Dataset):
             node=cut.nodes,
             **{name: value[cut.nodes] for name, value in self._nodes.items()},
             **{name: value[cut.edges] for name, value in self._edges.items()},
-        )
+        ).to(self._known.device)
         known = self._known[cut.nodes].cpu().numpy()
         kept = _observed_components(cut.edge_index.numpy(), known)
         if kept.all():
@@ -93,7 +93,7 @@ class GraphPieces(Dataset):
                 f"channel, got {len(kept)} nodes with {int(known.sum())} known values; use fewer "
                 "parts or a larger halo"
             )
-        return piece.subgraph(torch.from_numpy(kept))
+        return piece.subgraph(torch.from_numpy(kept).to(self._known.device))
 
 
 def _observed_components(edge_index: np.ndarray, known: np.ndarray) -> np.ndarray:

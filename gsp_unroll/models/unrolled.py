@@ -384,6 +384,7 @@ class UnrolledNetwork(nn.Module, ABC):
             )
 
     def check_attributes(self, attributes: Tensor | None, x: Tensor) -> None:
+        """Raise unless ``attributes`` fit the network and the signal ``x``."""
         expected = [x.shape[0], self.config.node_channels, x.shape[2]]
         if attributes is None:
             if self.config.node_channels:

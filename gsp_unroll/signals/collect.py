@@ -68,7 +68,8 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
     members: dict[Topology, list[tuple[Tensor, Tensor, Tensor | None, Tensor]]] = {}
     form: tuple[int, int] | None = None
     for k, item in enumerate(data):
-        topology = _topology(topologies, item)
+        # A lone signal, which may be large, has none to be compared with.
+        topology = _topology(topologies, item) if len(data) > 1 else Topology.from_data(item)
         signal, mask = (to_planar(topology, value) for value in signal_and_mask(item))
         known = check_observation(signal, mask, f"data[{k}].x")
         attributes = _attributes(item, topology, signal, f"data[{k}].attributes")

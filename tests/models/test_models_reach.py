@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from helpers import uglr_plus_with_all
+from helpers import both_ways, uglr_plus_with_all
 
 from gsp_unroll.models import UGLR, UGTV, UGLRPlus
-from gsp_unroll.topology import Grid
+from gsp_unroll.topology import Graph, Grid
 
 TINY = {"blocks": 1, "layers": 1, "cg_steps": 1, "heads": 2, "features": 3, "maps": 8, "window": 3}
 
@@ -52,3 +52,20 @@ def test_reach_with_the_other_laplacians(change):
 @pytest.mark.parametrize("network", [UGLR, UGTV])
 def test_reach_of_the_published_size(network):
     assert network().blocks[0].reach == (5 * 10 + 1) * 2 + 4
+
+
+@pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus, uglr_plus_with_all])
+@pytest.mark.parametrize("features_from", ["mlp", "gnn"])
+def test_a_block_sees_as_many_edges_as_its_hops(network, features_from):
+    options = {**TINY, "layers": 2, "window": 5, "features_from": features_from}
+    block = network(2, **options).double().blocks[0]
+    side = 2 * block.hops + 7
+    path = Graph(both_ways([(i, i + 1) for i in range(side - 1)]), side)
+    x = torch.rand(1, 2, side, dtype=torch.float64)
+    touched = x.clone()
+    touched[..., side // 2] += 1
+    observed = torch.zeros_like(x, dtype=torch.bool)
+    with torch.no_grad():
+        before, after = (block(path, value, observed, None)[0] for value in (x, touched))
+    changed = (before != after).any(1)[0].nonzero().squeeze(1)
+    assert int((changed - side // 2).abs().max()) == block.hops
