@@ -202,11 +202,9 @@ class InpaintingDrivenGraph:
         if self.loss == "objective":
             return out.energy[..., -1].mean()
         hidden = mask & ~kept
-        spread = (y - torch.where(mask, y, 0).sum(1, keepdim=True) / mask.sum(1, keepdim=True))[
-            mask
-        ]
         error = torch.where(hidden, out.restored - y, 0).square().sum() / hidden.sum().clamp(min=1)
-        return error / spread.square().mean().clamp(min=torch.finfo(y.dtype).tiny)
+        variance = (y - row_mean(y, mask))[mask].square().mean()
+        return error / torch.where(variance > 0, variance, 1)
 
     def _draw(self, mask: Tensor, generator: torch.Generator) -> Tensor:
         """What stays observed, for each of the batch; every row keeps a sample."""
