@@ -131,5 +131,5 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 def _quotient(a: Tensor, b: Tensor) -> Tensor:
     """``a / b``, zero once a system is solved and has no direction left."""
-    live = b > 0
-    return torch.where(live, a / torch.where(live, b, 1), 0)
+    solved = b <= 0
+    return torch.where(solved, 0, a / torch.where(solved, 1, b))

@@ -21,8 +21,8 @@ def row_distance(y: Tensor, mask: Tensor) -> Tensor:
     """
     seen = mask.to(y.dtype)
     y = torch.where(mask, y, 0)
-    square = y.square() @ seen.mT
-    distance = (square + square.mT - 2 * y @ y.mT).clamp(min=0) / (seen @ seen.mT)
+    half = y.square() @ seen.mT - y @ y.mT
+    distance = (half + half.mT).clamp(min=0) / (seen @ seen.mT)
     return torch.where(distance.isnan(), torch.inf, distance)
 
 

@@ -58,7 +58,8 @@ def space_time_energy(laplacian: Tensor, x: Tensor, p1: Scalar, p2: Scalar) -> T
 
 def gram_over_time(x: Tensor, p1: Scalar, p2: Scalar) -> Tensor:
     r""":math:`G=XZX^\top` ``[*, N, N]``, the derivative of :func:`space_time_energy` by ``L``."""
-    return x @ over_time(x, p1, p2).mT
+    gram = x @ over_time(x, p1, p2).mT
+    return (gram + gram.mT) / 2  # Exactly symmetric, as graphs must be.
 
 
 def time_diagonal(x: Tensor, p1: Scalar, p2: Scalar) -> Tensor:
