@@ -27,7 +27,7 @@ def test_it_finds_more_edges_than_nearest_rows_and_draws(monkeypatch, tmp_path, 
     values = [float(v) for v in next(row for row in lines if "10%" in row).split()[1:]]
     score = dict(zip(methods, values[::2], strict=True))
     error = dict(zip(methods, values[1::2], strict=True))
-    assert score["truth"] == 1
+    assert score["truth"] > 0.9 > score["nearest"]
     assert score["learned"] > score["nearest"]
     assert error["truth"] < error["nearest"] < 1
     assert picture.stat().st_size > 10_000
