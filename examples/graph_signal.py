@@ -17,7 +17,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 import gsp_unroll
-from gsp_unroll.graphs import knn_edge_index
+from gsp_unroll.graphs import gaussian_edge_weight, knn_edge_index
 from gsp_unroll.plotting.graph_signal import graph_signal_report
 
 EARTH_RADIUS_KM = 6371.0
@@ -43,8 +43,7 @@ def main() -> int:
     # Any graph will do. Here: nearest stations on the globe, heights stretched.
     pos = to_space(where, height)
     edge_index = knn_edge_index(pos, k=args.neighbours)
-    length = (pos[edge_index[0]] - pos[edge_index[1]]).norm(dim=1)
-    edge_weight = torch.exp(-((length / length.median()) ** 2)).clamp(min=1e-6)
+    edge_weight = gaussian_edge_weight(pos, edge_index)
 
     generator = torch.Generator().manual_seed(args.seed)
     errors: dict[str, list[Tensor]] = {"mean": [], "nearest": [], "glr": [], "gtv": []}

@@ -164,7 +164,7 @@ def draw(
     upper.axes[0].legend()
     largest = max(float(graph.max()) for graph in shown.values())
     for axis, (title, graph) in zip(lower.subplots(1, len(shown)), shown.items(), strict=True):
-        image = axis.imshow(graph, cmap="viridis", vmin=0, vmax=largest)
+        image = axis.imshow(graph.numpy(), cmap="viridis", vmin=0, vmax=largest)
         axis.set(title=title, xticks=[], yticks=[])
     lower.suptitle(f"adjacency matrices of mean degree 1, {missing[-1]:.0%} missing")
     lower.colorbar(image, ax=lower.axes, shrink=0.8)

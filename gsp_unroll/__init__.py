@@ -5,6 +5,7 @@ into an operator, an unrolled solver fills in what was not observed, and the sig
 """
 
 from gsp_unroll._version import __version__
+from gsp_unroll.classification import classify
 from gsp_unroll.graph_signal_model import GraphSignalModel
 from gsp_unroll.interpolation import NotConvergedWarning, interpolate
 from gsp_unroll.topology import Graph, Grid, Topology
@@ -16,5 +17,6 @@ __all__ = [
     "NotConvergedWarning",
     "Topology",
     "__version__",
+    "classify",
     "interpolate",
 ]
