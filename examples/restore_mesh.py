@@ -50,22 +50,22 @@ def main() -> int:
     rows = {}
     print(f"{vertices} vertices, {face.shape[1]} triangles, {args.observed:.0%} observed, "
           f"{args.weights} weights")  # fmt: skip
-    print("RMSE on the other vertices (seconds of CPU)")
-    print("signal        mean   nearest      glr             gtv")
+    print("on the other vertices: RMSE / mean absolute error")
     for name, truth in signals.items():
         data.x = truth
+        print(name)
         results, seconds = {}, {}
         for prior in ("glr", "gtv"):
             started = time.process_time()
-            results[prior.upper()] = gsp_unroll.interpolate(data, prior, tolerance=TOLERANCE).x
-            seconds[prior.upper()] = time.process_time() - started
+            results[prior] = gsp_unroll.interpolate(data, prior, tolerance=TOLERANCE).x
+            seconds[prior] = f", {time.process_time() - started:.1f} s of CPU"
         mean = truth[mask].mean().expand_as(truth)
         nearest = truth[mask][torch.cdist(pos, pos[mask]).argmin(1)]
-        row = [rmse(value, truth, mask) for value in (mean, nearest, *results.values())]
-        taken = list(seconds.values())
-        print(f"{name:10s} {row[0]:7.3f} {row[1]:9.3f}  {row[2]:7.3f} ({taken[0]:5.1f}) "
-              f"{row[3]:7.3f} ({taken[1]:5.1f})", flush=True)  # fmt: skip
-        rows[name] = (truth, mask, results)
+        for title, value in {"mean": mean, "nearest": nearest, **results}.items():
+            error = (value - truth)[~mask]
+            both = f"{float(error.square().mean().sqrt()):.4f} / {float(error.abs().mean()):.4f}"
+            print(f"  {title:8s} {both}{seconds.get(title, '')}", flush=True)
+        rows[name] = (truth, mask, {title.upper(): value for title, value in results.items()})
     mesh_report(args.out, pos, face, rows)
     print(f"picture: {args.out}")
     return 0
@@ -102,10 +102,6 @@ def smooth(pos: Tensor, generator: torch.Generator) -> Tensor:
     wave = torch.randn(3, 4, generator=generator).to(pos)
     value = torch.sin(2 * torch.pi * unit @ (wave / wave.norm(dim=0))).sum(1)
     return (value - value.min()) / (value.max() - value.min())
-
-
-def rmse(value: Tensor, truth: Tensor, mask: Tensor) -> float:
-    return float((value - truth)[~mask].square().mean().sqrt())
 
 
 def parse_args() -> argparse.Namespace:

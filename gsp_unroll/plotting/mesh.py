@@ -102,7 +102,7 @@ def _surface(axis: Axes3D, pos: Tensor, face: Tensor, colour: Tensor) -> None:
         pos[face.T].numpy(), facecolors=shown, edgecolors=shown, linewidths=0.3
     )
     axis.add_collection3d(triangles)
-    low, high = pos.amin(0), pos.amax(0)
-    axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
-    axis.set_box_aspect((high - low).tolist(), zoom=1.5)
+    xlim, ylim, zlim = torch.stack([pos.amin(0), pos.amax(0)], dim=1).tolist()
+    axis.set(xlim=xlim, ylim=ylim, zlim=zlim)
+    axis.set_box_aspect([high - low for low, high in (xlim, ylim, zlim)], zoom=1.5)
     axis.set_axis_off()

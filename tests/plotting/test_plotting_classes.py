@@ -25,8 +25,8 @@ def test_wrong_classes_are_marked(tmp_path, classes):
     ]
     third = pictures[0].shape[1] // 3
     assert pictures[0].std() > 5
-    assert np.array_equal(pictures[0][60:, : third - 60], pictures[1][60:, : third - 60])
-    assert not np.array_equal(pictures[0][60:, third:], pictures[1][60:, third:])
+    assert np.array_equal(pictures[0][30:, : third - 60], pictures[1][30:, : third - 60])
+    assert not np.array_equal(pictures[0][30:, third:], pictures[1][30:, third:])
 
 
 def test_bad_input_is_named(tmp_path):
