@@ -220,7 +220,7 @@ def _check_sequence(sequence: list[Data]) -> None:
                 raise ValueError(f"sequence[{t}].{key} is missing")
         checks.tensor(f"sequence[{t}].x", data.x)
         _check_weight(data, f"sequence[{t}].edge_weight")
-        for key in data.keys():  # noqa: SIM118 (not a mapping)
+        for key in sorted(data.keys()):
             if key in _RESERVED or (key.startswith("edge_") and key in _other_keys(data)):
                 raise ValueError(
                     f"sequence[{t}].{key} cannot be carried to space and time; remove it"

@@ -41,7 +41,7 @@ def space_time_report(
         steps: What the columns are (default: ``"steps"``).
 
     Raises:
-        ValueError: If a shape does not fit, or nothing that is known is hidden.
+        ValueError: If a shape does not fit, there is no result, or nothing known is hidden.
     """
     path = Path(path)
     checks.shape("truth", truth, ["T", "N"])
@@ -89,5 +89,10 @@ def _map(
     axis.set_facecolor("0.8")  # missing
     axis.set_title(title, fontsize=10)
     return axis.imshow(
-        value.T, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation="none"
+        value.T.numpy(),
+        cmap=colours,
+        vmin=limits[0],
+        vmax=limits[1],
+        aspect="auto",
+        interpolation="none",
     )
