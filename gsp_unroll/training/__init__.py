@@ -11,6 +11,7 @@ from gsp_unroll.training.config import (
     TrainConfig,
     config_from_mapping,
     load_config,
+    load_config_as,
     save_config,
 )
 from gsp_unroll.training.ema import EMA
@@ -36,6 +37,7 @@ __all__ = [
     "first_readable",
     "learning_rate",
     "load_config",
+    "load_config_as",
     "load_state",
     "one_line_errors",
     "parse_arguments",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 
@@ -24,6 +24,8 @@ from gsp_unroll.training.schema import (
 )
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,27 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, demo: bool =
     return result
 
 
+def load_config_as(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
+    """Read an experiment of another kind: any configuration dataclass.
+
+    Args:
+        cls: The dataclass, see :func:`.from_mapping`.
+        path: The YAML file.
+        overrides: Texts ``"section.key=value"``, the value read as YAML; each is logged.
+
+    Raises:
+        ConfigError: The file cannot be read or holds an unknown key, a wrong type or value.
+    """
+    tree = read_yaml(path)
+    try:
+        config = from_mapping(cls, tree)
+        result = _override(config, [_split_override(text) for text in overrides], "set")
+        _log_changes(config, result, "set")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return result
+
+
 def config_from_mapping(mapping: Mapping[str, Any]) -> Config:
     """Build a `Config` from nested mappings, as they stand in a YAML file."""
     return from_mapping(Config, mapping)
@@ -308,7 +331,7 @@ def _split_override(text: str) -> tuple[str, Any]:
     return key.strip(), _parse(value, f"the value of override {text!r}")
 
 
-def _override(config: Config, changes: Sequence[tuple[str, Any]], origin: str) -> Config:
+def _override(config: T, changes: Sequence[tuple[str, Any]], origin: str) -> T:
     """Return ``config`` with dotted ``changes``; one that names no known leaf is an error."""
     tree = to_mapping(config)
     known = list(flatten({name: leaf for name, leaf in tree.items() if name != "demo"}))
@@ -318,10 +341,10 @@ def _override(config: Config, changes: Sequence[tuple[str, Any]], origin: str) -
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"unknown key {key!r} in an override ({origin}){hint}")
         set_by_path(tree, key, value)
-    return from_mapping(Config, tree)
+    return from_mapping(type(config), tree)
 
 
-def _log_changes(before: Config, after: Config, origin: str) -> None:
+def _log_changes(before: T, after: T, origin: str) -> None:
     differing = differing_keys(to_mapping(before), to_mapping(after))
     for key, (old, new) in differing.items():
         logger.info("override (%s): %s = %r (was %r)", origin, key, new, old)
