@@ -1,5 +1,4 @@
-"""From images, points and meshes to PyG ``Data`` and back."""
-"""From images, points and sequences to PyG ``Data`` and back."""
+"""From images, points, meshes and sequences to PyG ``Data`` and back."""
 
 from gsp_unroll.graphs.construct import grid_edge_index, knn_edge_index, radius_edge_index
 from gsp_unroll.graphs.edge_weight import gaussian_edge_weight

@@ -1,0 +1,171 @@
+"""Fit networks that learn graphs, keep them in files, and judge them."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from gsp_unroll.files import write_atomically
+from gsp_unroll.graph_learning.l2g import L2G, l2g_loss, unrolling_loss
+from gsp_unroll.graph_learning.l2g_config import FitConfig, Pairs
+from gsp_unroll.graph_learning.metrics import gmse
+from gsp_unroll.graph_learning.unrolled_pds import UnrolledPDS
+from gsp_unroll.training.log import Progress
+
+# Graphs that are estimated at once.
+_PART = 512
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Figures of one pass over the training graphs.
+
+    Attributes:
+        loss: Mean loss of its steps.
+        validation: Mean relative squared error (GMSE) on the validation graphs after it.
+    """
+
+    loss: float
+    validation: float
+
+
+def fit_topologies(
+    network: UnrolledPDS,
+    train: Pairs,
+    validation: Pairs,
+    config: FitConfig,
+    *,
+    progress: bool = True,
+) -> list[Epoch]:
+    """Fit a network to graphs, in place, from the weights that it has.
+
+    :class:`.L2G` is trained with :func:`.l2g_loss`, :class:`.UnrolledPDS` with
+    :func:`.unrolling_loss`. Ctrl-C ends the fit early and keeps what was learned until then, with a
+    warning.
+
+    Args:
+        network: What to fit; at the end in evaluation mode.
+        train: Graphs to train with.
+        validation: Graphs to report on after each epoch.
+        config: The recipe.
+        progress: Report loss, error and remaining time (default: ``True``).
+
+    Returns:
+        The figures of each epoch.
+
+    Raises:
+        FloatingPointError: If the loss becomes infinite or NaN.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    optimizer = torch.optim.Adam(network.parameters(), config.lr)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, config.decay)
+    history: list[Epoch] = []
+    report, begun = Progress(enabled=progress), time.monotonic()
+    batches = -(-len(train.z) // config.batch)
+    try:
+        for epoch in range(config.epochs):
+            network.train()
+            total = 0.0
+            order = torch.randperm(len(train.z), generator=generator).split(config.batch)
+            for k, chosen in enumerate(order, 1):
+                loss = _loss(network, train.z[chosen], train.weight[chosen], generator)
+                if not bool(loss.isfinite()):
+                    raise FloatingPointError(
+                        f"the loss was {loss.item()} in epoch {epoch + 1}, step {k}; try a "
+                        f"smaller lr than {config.lr}"
+                    )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                total += loss.item()
+                done = (epoch + k / batches) / config.epochs
+                shown = {"loss": total / k}
+                if history:
+                    shown["GMSE"] = history[-1].validation
+                report.update(epoch * batches + k, done, time.monotonic() - begun, shown)
+            schedule.step()
+            error = gmse(estimate(network, validation.z)[-1], validation.weight).mean()
+            history.append(Epoch(total / batches, float(error)))
+    except KeyboardInterrupt:
+        warnings.warn(
+            f"fit was stopped in epoch {len(history) + 1} of {config.epochs}; the network is what "
+            "was learned until then",
+            stacklevel=2,
+        )
+    finally:
+        report.close()
+    network.eval()
+    return history
+
+
+@torch.no_grad()
+def estimate(network: UnrolledPDS, z: Tensor, seed: int = 0) -> Tensor:
+    """Nonnegative weights after each layer.
+
+    Args:
+        network: A fitted network.
+        z: Squared distances ``[count, m (m - 1) / 2]``.
+        seed: Of the latent noise of :class:`.L2G` (default: 0).
+
+    Returns:
+        ``[layers, count, m (m - 1) / 2]``.
+    """
+    network.eval()
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for part in z.split(_PART):
+        passed = network(part, generator) if isinstance(network, L2G) else network(part)
+        parts.append(passed.clamp(min=0))
+    return torch.cat(parts, dim=1)
+
+
+def save_topology_network(
+    network: UnrolledPDS, path: str | Path, metadata: dict[str, str] | None = None
+) -> Path:
+    """Write the weights of a network to a ``.safetensors`` file, atomically.
+
+    Args:
+        network: What to keep.
+        path: The file.
+        metadata: Further strings to keep with them (default: none).
+
+    Raises:
+        ValueError: If ``path`` does not end in ``.safetensors``.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path must end in .safetensors, got {path.name!r}")
+    tensors = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+    return write_atomically(path, save(tensors, metadata=metadata))
+
+
+def load_topology_network(network: UnrolledPDS, path: str | Path) -> dict[str, str]:
+    """Read weights that :func:`save_topology_network` wrote into a network of the same form.
+
+    Returns:
+        The strings kept with them.
+
+    Raises:
+        ValueError: If the file is missing, damaged or of another form.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise ValueError(f"{path} holds no weights of this network: {error}") from error
+    network.eval()
+    return metadata
+
+
+def _loss(network: UnrolledPDS, z: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
+    if isinstance(network, L2G):
+        return l2g_loss(network, z, truth, generator)
+    return unrolling_loss(network(z), truth)

@@ -1,0 +1,59 @@
+"""Choose α and β of the exact solver by graphs that are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from gsp_unroll import checks
+from gsp_unroll.graph_learning.metrics import gmse
+from gsp_unroll.graph_learning.pds import solve_pds
+
+# sqrt(α β), which decides how many edges there are.
+_PRODUCTS = tuple(0.02 * 2**k for k in range(8))
+
+
+class Tuned(NamedTuple):
+    """What :func:`tune_pds` found.
+
+    Attributes:
+        alpha: Weight of the log barrier.
+        beta: Weight of the squared norm.
+        error: Mean relative squared error (GMSE) with them.
+    """
+
+    alpha: float
+    beta: float
+    error: float
+
+
+def tune_pds(z: Tensor, truth: Tensor, products: Sequence[float] = _PRODUCTS) -> Tuned:
+    r"""α and β with the least mean GMSE of :func:`.solve_pds`, solved to convergence.
+
+    The solution obeys :math:`w^*(\alpha,\beta)=\alpha\,w^*(1,\alpha\beta)`. So only the product is
+    searched, and the best α for each follows by least squares.
+
+    Args:
+        z: Squared distances ``[count, m (m - 1) / 2]``.
+        truth: True weights, as ``z``.
+        products: Values of :math:`\sqrt{\alpha\beta}` to try, positive (default: 0.02 to 2.56 by
+            factors of 2).
+
+    Raises:
+        ValueError: If shapes differ, ``products`` is empty, or a value is out of range.
+    """
+    checks.shape("truth", truth, list(z.shape))
+    if not products:
+        raise ValueError("products must hold at least one value, got none")
+    best = Tuned(1.0, 1.0, math.inf)
+    power = truth.square().sum(-1)
+    for root in products:
+        value = solve_pds(z, 1.0, checks.in_range("products", root, 0, open_low=True) ** 2).value
+        alpha = ((value * truth).sum(-1) / power).sum() / (value.square().sum(-1) / power).sum()
+        error = float(gmse(alpha * value, truth).mean())
+        if error < best.error:
+            best = Tuned(float(alpha), root**2 / float(alpha), error)
+    return best

@@ -1,0 +1,117 @@
+"""Training: it learns, is reproducible, stops, fails, and its networks come back from files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from gsp_unroll.graph_learning import (
+    L2G,
+    FitConfig,
+    GraphsConfig,
+    L2GConfig,
+    UnrolledPDS,
+    estimate,
+    fit_topologies,
+    gmse,
+    load_topology_network,
+    save_topology_network,
+)
+from gsp_unroll.training import ConfigError, load_config_as
+from gsp_unroll.training.log import Progress
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("l2g_*.yaml"))
+GRAPHS = GraphsConfig(nodes=8, attach=2, signals=500, train=96, validation=32, test=32)
+RECIPE = FitConfig(epochs=4, batch=16)
+TRAIN, VALIDATION, TEST = (GRAPHS.draw(part) for part in ("train", "validation", "test"))
+
+
+def fit(network: UnrolledPDS, recipe: FitConfig = RECIPE, **options: object):
+    return fit_topologies(network, TRAIN, VALIDATION, recipe, progress=False, **options)
+
+
+def l2g() -> L2G:
+    torch.manual_seed(0)
+    return L2G(8, layers=5, hidden=4, latent=3, features=3)
+
+
+@pytest.mark.parametrize("make", [l2g, lambda: UnrolledPDS(5)])
+def test_it_learns_and_gives_nonnegative_weights(make):
+    network = make()
+    before = float(gmse(estimate(network, TEST.z)[-1], TEST.weight).mean())
+    history = fit(network)
+    weight = estimate(network, TEST.z)
+    assert len(history) == 4
+    assert history[-1].loss < history[0].loss
+    assert float(gmse(weight[-1], TEST.weight).mean()) < before
+    assert bool((weight >= 0).all())
+    again = make()
+    assert fit(again) == history
+    assert torch.equal(estimate(again, TEST.z), weight)
+
+
+def test_a_stop_keeps_what_was_learned(monkeypatch):
+    original = Progress.update
+
+    def update(self, step, *rest):
+        original(self, step, *rest)
+        if step == 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "update", update)
+    network = l2g()
+    with pytest.warns(UserWarning, match="stopped in epoch 2 of 4"):
+        history = fit(network)
+    assert len(history) == 1
+    assert not network.training
+    assert not torch.equal(network.alpha, l2g().alpha)
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    network = UnrolledPDS(4)
+    with torch.no_grad():
+        network.step.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match=r"in epoch 1, step 1; try a smaller lr than 0.01"):
+        fit(network)
+
+
+def test_weights_come_back_from_a_file(tmp_path):
+    network = l2g()
+    path = save_topology_network(network, tmp_path / "net.safetensors", {"graphs": "ba"})
+    torch.manual_seed(5)
+    other = L2G(8, layers=5, hidden=4, latent=3, features=3)
+    assert load_topology_network(other, path) == {"graphs": "ba"}
+    assert torch.equal(estimate(other, TEST.z), estimate(network, TEST.z))
+    with pytest.raises(ValueError, match="holds no weights of this network"):
+        load_topology_network(L2G(9, layers=5), path)
+    with pytest.raises(ValueError, match="holds no weights of this network"):
+        load_topology_network(network, tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match=r"path must end in \.safetensors"):
+        save_topology_network(network, tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configurations_are_of_the_published_network(path):
+    config = load_config_as(L2GConfig, path)
+    assert config.model == dataclasses.replace(config.model, layers=20, hidden=32, latent=16)
+    assert (config.train.batch, config.train.lr, config.train.decay) == (32, 1e-2, 0.95)
+    small = load_config_as(L2GConfig, path, ["graphs.test=2", "graphs.relabel=true"]).graphs
+    assert small.relabel
+    assert small.draw("test").z.shape == (2, config.graphs.nodes * (config.graphs.nodes - 1) // 2)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=3", "did you mean 'train.epochs'"),
+        ("graphs.kind=star", "graphs.kind must be one of 'ba', 'ws', 'er', 'sbm'"),
+        ("train.decay=0", "decay must"),
+        ("train.lr=fast", "train.lr must be a number"),
+    ],
+)
+def test_a_wrong_override_is_named(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config_as(L2GConfig, CONFIGS[0], [override])
