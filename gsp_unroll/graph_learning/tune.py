@@ -12,8 +12,8 @@ from gsp_unroll import checks
 from gsp_unroll.graph_learning.metrics import gmse
 from gsp_unroll.graph_learning.pds import solve_pds
 
-# sqrt(α β), which decides how many edges there are.
-_PRODUCTS = tuple(0.02 * 2**k for k in range(8))
+# sqrt(α β): the smaller, the fewer edges, and the more iterations.
+_ROOTS = tuple(0.4 * 2 ** (k / 2) for k in range(10))
 
 
 class Tuned(NamedTuple):
@@ -30,7 +30,7 @@ class Tuned(NamedTuple):
     error: float
 
 
-def tune_pds(z: Tensor, truth: Tensor, products: Sequence[float] = _PRODUCTS) -> Tuned:
+def tune_pds(z: Tensor, truth: Tensor, roots: Sequence[float] = _ROOTS) -> Tuned:
     r"""α and β with the least mean GMSE of :func:`.solve_pds`, solved to convergence.
 
     The solution obeys :math:`w^*(\alpha,\beta)=\alpha\,w^*(1,\alpha\beta)`. So only the product is
@@ -39,19 +39,19 @@ def tune_pds(z: Tensor, truth: Tensor, products: Sequence[float] = _PRODUCTS) ->
     Args:
         z: Squared distances ``[count, m (m - 1) / 2]``.
         truth: True weights, as ``z``.
-        products: Values of :math:`\sqrt{\alpha\beta}` to try, positive (default: 0.02 to 2.56 by
-            factors of 2).
+        roots: Values of :math:`\sqrt{\alpha\beta}` to try, positive (default: 0.4 to 9 by
+            factors of the root of 2).
 
     Raises:
-        ValueError: If shapes differ, ``products`` is empty, or a value is out of range.
+        ValueError: If shapes differ, ``roots`` is empty, or a value is out of range.
     """
     checks.shape("truth", truth, list(z.shape))
-    if not products:
-        raise ValueError("products must hold at least one value, got none")
+    if not roots:
+        raise ValueError("roots must hold at least one value, got none")
     best = Tuned(1.0, 1.0, math.inf)
     power = truth.square().sum(-1)
-    for root in products:
-        value = solve_pds(z, 1.0, checks.in_range("products", root, 0, open_low=True) ** 2).value
+    for root in roots:
+        value = solve_pds(z, 1.0, checks.in_range("roots", root, 0, open_low=True) ** 2).value
         alpha = ((value * truth).sum(-1) / power).sum() / (value.square().sum(-1) / power).sum()
         error = float(gmse(alpha * value, truth).mean())
         if error < best.error:

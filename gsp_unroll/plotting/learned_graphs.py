@@ -40,7 +40,9 @@ def learned_graphs_report(
     axes = figure.subplots(1, len(shown) + 1, width_ratios=[3] * len(shown) + [4])
     for axis, (title, value) in zip(axes, shown.items(), strict=False):
         # Above the weights of the truth, colours end: an outlier must not pale the rest.
-        image = axis.imshow(to_matrix(value), cmap="magma_r", vmin=0, vmax=float(truth.max()))
+        image = axis.imshow(
+            to_matrix(value).numpy(), cmap="magma_r", vmin=0, vmax=float(truth.max())
+        )
         if title in results:
             title = f"{title}: GMSE {float(gmse(value, truth)):.3f}"
         axis.set_title(title, fontsize=10)
