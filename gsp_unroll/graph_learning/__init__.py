@@ -9,16 +9,7 @@ from gsp_unroll.graph_learning.inpainting_driven_network import (
     InpaintingDrivenOutput,
 )
 from gsp_unroll.graph_learning.joint_inpainting import inpaint
-from gsp_unroll.graph_learning.nearest_rows import nearest_rows
 from gsp_unroll.graph_learning.l2g import L2G, l2g_loss, unrolling_loss
-from gsp_unroll.graph_learning.l2g_config import (
-from gsp_unroll.graph_learning.metrics import edge_auc, edge_average_precision, gmse
-from gsp_unroll.graph_learning.pds import pds_step, safe_step, solve_pds
-from gsp_unroll.graph_learning.smoothness import pairwise_distances
-from gsp_unroll.graph_learning.topology_vae import GraphEncoder, Refined, TopologyVAE
-from gsp_unroll.graph_learning.train_l2g import (
-from gsp_unroll.graph_learning.tune import Tuned, tune_pds
-from gsp_unroll.graph_learning.unrolled_pds import UnrolledPDS
 from gsp_unroll.graph_learning.l2g_config import (
     FitConfig,
     GraphsConfig,
@@ -26,6 +17,11 @@ from gsp_unroll.graph_learning.l2g_config import (
     L2GModelConfig,
     Pairs,
 )
+from gsp_unroll.graph_learning.metrics import edge_auc, edge_average_precision, gmse
+from gsp_unroll.graph_learning.nearest_rows import nearest_rows
+from gsp_unroll.graph_learning.pds import pds_step, safe_step, solve_pds
+from gsp_unroll.graph_learning.smoothness import pairwise_distances
+from gsp_unroll.graph_learning.topology_vae import GraphEncoder, Refined, TopologyVAE
 from gsp_unroll.graph_learning.train_l2g import (
     Epoch,
     estimate,
@@ -33,8 +29,12 @@ from gsp_unroll.graph_learning.train_l2g import (
     load_topology_network,
     save_topology_network,
 )
+from gsp_unroll.graph_learning.tune import Tuned, tune_pds
+from gsp_unroll.graph_learning.unrolled_pds import UnrolledPDS
 
 __all__ = [
+    "L2G",
+    "PUBLISHED",
     "Epoch",
     "FitConfig",
     "GraphEncoder",
@@ -43,10 +43,8 @@ __all__ = [
     "InpaintingDrivenGraph",
     "InpaintingDrivenNetwork",
     "InpaintingDrivenOutput",
-    "L2G",
     "L2GConfig",
     "L2GModelConfig",
-    "PUBLISHED",
     "Pairs",
     "Refined",
     "TopologyVAE",
