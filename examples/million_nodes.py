@@ -83,7 +83,7 @@ def main() -> int:
     for method, value in results.items():
         print(f"  {method:8s} {(value - truth)[~mask].square().mean().sqrt():6.3f} °C")
     shown = {name: results[name] for name in ("GLR", "learned")}
-    point_signal_report(args.out, pos, truth, mask, shown, centre=(0.5, 0.5), unit="°C")
+    point_signal_report(args.out, pos, truth, mask, shown, centre=(0.29, 0.66), unit="°C")
     print(f"picture: {args.out}")
     return 0
 

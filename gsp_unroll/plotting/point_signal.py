@@ -13,7 +13,7 @@ from torch import Tensor
 from gsp_unroll import checks
 
 # Points in the window, and pixels a side of a map; cells of it hold this many points at least.
-_SHOWN, _SIDE, _IN_CELL = 4000, 400, 4
+_SHOWN, _SIDE, _IN_CELL = 4000, 400, 9
 _EXTREMES = (0.005, 0.995)
 
 
@@ -28,6 +28,8 @@ def point_signal_report(
     unit: str = "",
 ) -> Path:
     """Draw maps of a signal, cell means of all points, and below them the points of a window.
+
+    Each row has one scale of colours for all its panels.
 
     Args:
         path: Image file to write (format by its ending).
@@ -50,19 +52,19 @@ def point_signal_report(
     half = size * min(0.25, 0.5 * (_SHOWN / len(points)) ** 0.5)
     middle = (low + size * centre).clip(low + half, low + size - half)
     window = (np.abs(points - middle) <= half).all(1)
-    # Few extremes must not take the colours from the rest.
-    limits = dict(zip(("vmin", "vmax"), np.quantile(truth.numpy(), _EXTREMES), strict=True))
+    values = truth.numpy()
+    limits, near = _limits(values), _limits(values[window])
     figure = Figure(figsize=(3.6 * (2 + len(results)), 7.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2 + len(results))
     shown = {"truth": truth, f"observed ({float(mask.double().mean()):.0%})": truth, **results}
-    dots = None
+    picture = dots = None
     for column, (title, value) in enumerate(shown.items()):
         whole, part = axes[:, column]
         seen = mask.numpy() if title.startswith("observed") else np.ones(len(mask), dtype=bool)
         image = _cell_means(points[seen], value.numpy()[seen], low, size, len(points))
         extent = (low[0], low[0] + size[0], low[1], low[1] + size[1])
-        whole.imshow(image, origin="lower", extent=extent, cmap="viridis", **limits)
+        picture = whole.imshow(image, origin="lower", extent=extent, cmap="viridis", **limits)
         whole.add_patch(Rectangle(middle - half, *(2 * half), fill=False, edgecolor="red"))
         if title in results:
             error = (value - truth)[~mask].square().mean().sqrt()
@@ -70,16 +72,22 @@ def point_signal_report(
         whole.set_title(title, fontsize=11)
         chosen = window & seen
         dots = part.scatter(
-            *points[chosen].T, c=value.numpy()[chosen], s=12, cmap="viridis", linewidths=0, **limits
+            *points[chosen].T, c=value.numpy()[chosen], s=12, cmap="viridis", linewidths=0, **near
         )
         (left, bottom), (right, top) = middle - half, middle + half
         part.set(xlim=(left, right), ylim=(bottom, top), aspect=1)
         for axis in (whole, part):
             axis.set(xticks=[], yticks=[])
-    figure.colorbar(dots, ax=axes, label=unit, shrink=0.8)
+    figure.colorbar(picture, ax=axes[0], label=unit)
+    figure.colorbar(dots, ax=axes[1], label=unit)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
     return path
+
+
+def _limits(values: np.ndarray) -> dict[str, float]:
+    """Of colours: few extremes must not take them from the rest."""
+    return dict(zip(("vmin", "vmax"), np.quantile(values, _EXTREMES).tolist(), strict=True))
 
 
 def _cell_means(

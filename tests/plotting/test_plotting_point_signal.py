@@ -24,7 +24,7 @@ def test_a_picture_is_drawn(tmp_path):
 def test_a_cell_shows_the_mean_of_its_points():
     points = np.array([[0.0, 0.0], [0.2, 0.2], [1.0, 0.1], [0.9, 0.9], [0.8, 1.0]])
     value = np.array([1.0, 3.0, 5.0, 7.0, 9.0])
-    cells = _cell_means(points, value, np.zeros(2), np.ones(2), total=16)
+    cells = _cell_means(points, value, np.zeros(2), np.ones(2), total=36)
     np.testing.assert_array_equal(cells, [[2.0, 5.0], [np.nan, 8.0]])
 
 
