@@ -13,7 +13,7 @@ from gsp_unroll.graph_learning.metrics import gmse
 from gsp_unroll.graph_learning.pds import solve_pds
 
 # sqrt(α β): the smaller, the fewer edges, and the more iterations.
-_ROOTS = tuple(0.4 * 2 ** (k / 2) for k in range(10))
+_ROOTS = tuple(0.4 * 2 ** (k / 2) for k in range(8))
 
 
 class Tuned(NamedTuple):
@@ -39,7 +39,7 @@ def tune_pds(z: Tensor, truth: Tensor, roots: Sequence[float] = _ROOTS) -> Tuned
     Args:
         z: Squared distances ``[count, m (m - 1) / 2]``.
         truth: True weights, as ``z``.
-        roots: Values of :math:`\sqrt{\alpha\beta}` to try, positive (default: 0.4 to 9 by
+        roots: Values of :math:`\sqrt{\alpha\beta}` to try, positive (default: 0.4 to 4.5 by
             factors of the root of 2).
 
     Raises:
@@ -51,9 +51,13 @@ def tune_pds(z: Tensor, truth: Tensor, roots: Sequence[float] = _ROOTS) -> Tuned
     best = Tuned(1.0, 1.0, math.inf)
     power = truth.square().sum(-1)
     for root in roots:
-        value = solve_pds(z, 1.0, checks.in_range("roots", root, 0, open_low=True) ** 2).value
-        alpha = ((value * truth).sum(-1) / power).sum() / (value.square().sum(-1) / power).sum()
-        error = float(gmse(alpha * value, truth).mean())
+        checks.in_range("roots", root, 0, open_low=True)
+        # Any split of the product will do; this one takes the fewest iterations.
+        first = max(1.0, root)
+        value = solve_pds(z, first, root**2 / first).value
+        scale = ((value * truth).sum(-1) / power).sum() / (value.square().sum(-1) / power).sum()
+        error = float(gmse(scale * value, truth).mean())
         if error < best.error:
-            best = Tuned(float(alpha), root**2 / float(alpha), error)
+            alpha = float(scale) * first
+            best = Tuned(alpha, root**2 / alpha, error)
     return best
