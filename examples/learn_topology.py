@@ -52,7 +52,11 @@ def main() -> int:
     started = UnrolledPDS(layers, shared=True, step=step, **scalars)
 
     torch.manual_seed(config.train.seed)
-    networks = {"unrolled": UnrolledPDS(layers), "L2G": config.model.build(graphs.nodes)}
+    networks = {
+        "unrolled": UnrolledPDS(layers),
+        "L2G": config.model.build(graphs.nodes),
+        "L2G-residual": config.model.build(graphs.nodes, residual=True),
+    }
     files = []
     for name, network in networks.items():
         print(f"training {name}: {sum(p.numel() for p in network.parameters())} parameters")

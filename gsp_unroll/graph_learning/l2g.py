@@ -27,6 +27,8 @@ class L2G(UnrolledPDS):
         latent: Length of its latent variable (default: 16).
         features: Length of its encoding (default: 16).
         slope: Slope of the leaky ReLU below zero (default: 0.01).
+        residual: The autoencoder corrects the estimate in place of making a new one; it learns
+            many times as fast (default: ``False``, as published).
 
     Shapes:
         - **z:** ``[*, m (m - 1) / 2]``
@@ -46,9 +48,10 @@ class L2G(UnrolledPDS):
         latent: int = 16,
         features: int = 16,
         slope: float = 0.01,
+        residual: bool = False,
     ) -> None:
         super().__init__(layers, slope=slope)
-        self.vae = TopologyVAE(nodes, hidden, latent, features)
+        self.vae = TopologyVAE(nodes, hidden, latent, features, residual=residual)
 
     def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The weights after each layer.

@@ -133,8 +133,8 @@ class L2GModelConfig:
     features: int = 16
     slope: float = 0.01
 
-    def build(self, nodes: int) -> L2G:
-        """The network for graphs with that many nodes."""
+    def build(self, nodes: int, *, residual: bool = False) -> L2G:
+        """The network for graphs with that many nodes, as published or ``residual``."""
         return L2G(
             nodes,
             self.layers,
@@ -142,6 +142,7 @@ class L2GModelConfig:
             latent=self.latent,
             features=self.features,
             slope=self.slope,
+            residual=residual,
         )
 
 

@@ -82,6 +82,8 @@ class TopologyVAE(nn.Module):
         hidden: Channels of the encoder (default: 32).
         latent: Length of λ (default: 16).
         features: Length of the encoding (default: 16).
+        residual: Add the estimate to the result, :math:`\hat w=w+\dots`, and start from
+            :math:`\hat w=w`; of our own, with as many parameters (default: ``False``).
 
     Shapes:
         - **estimate, truth:** ``[*, m (m - 1) / 2]``
@@ -91,8 +93,17 @@ class TopologyVAE(nn.Module):
         ValueError: If a size is out of range, or graphs have another number of nodes.
     """
 
-    def __init__(self, nodes: int, hidden: int = 32, latent: int = 16, features: int = 16) -> None:
+    def __init__(
+        self,
+        nodes: int,
+        hidden: int = 32,
+        latent: int = 16,
+        features: int = 16,
+        *,
+        residual: bool = False,
+    ) -> None:
         super().__init__()
+        self.residual = residual
         self.nodes = checks.positive_int("nodes", nodes, 2)
         checks.positive_int("hidden", hidden)
         self.latent = checks.positive_int("latent", latent)
@@ -109,6 +120,8 @@ class TopologyVAE(nn.Module):
         for linear in (self.mean, self.log_variance, self.decoder[0], self.decoder[2]):
             nn.init.xavier_uniform_(linear.weight, gain)
             nn.init.zeros_(linear.bias)
+        if residual:
+            nn.init.zeros_(self.decoder[2].weight)
 
     def forward(
         self,
@@ -135,7 +148,8 @@ class TopologyVAE(nn.Module):
             mean, log_variance = self.mean(apart), -self.log_variance(apart).abs()
             latent = mean + (log_variance / 2).exp() * latent
             divergence = (mean.square() + log_variance.exp() - 1 - log_variance).mean(-1) / 2
-        return Refined(self.decoder(torch.cat([estimate, latent], dim=-1)), divergence)
+        weight = self.decoder(torch.cat([estimate, latent], dim=-1))
+        return Refined(estimate + weight if self.residual else weight, divergence)
 
 
 def _binary(half: Tensor) -> Tensor:

@@ -26,11 +26,11 @@ def test_it_prints_a_table_and_draws(monkeypatch, tmp_path, capsys):
     assert run(monkeypatch, "--out", tmp_path, "--set", *TINY) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if "±" in line]
     assert [row[:14].strip() for row in rows[1:]] == [
-        "PDS, 4 iterati", "PDS, converged", "unrolled", "L2G",
+        "PDS, 4 iterati", "PDS, converged", "unrolled", "L2G", "L2G-residual",
     ]  # fmt: skip
     assert (tmp_path / "graphs.png").stat().st_size > 10_000
     assert {path.name for path in tmp_path.glob("*.safetensors")} == {
-        "unrolled.safetensors", "l2g.safetensors",
+        "unrolled.safetensors", "l2g.safetensors", "l2g-residual.safetensors",
     }  # fmt: skip
 
 

@@ -112,6 +112,23 @@ def test_before_the_last_layer_l2g_is_unrolling_with_a_leaky_relu():
     assert torch.equal(passed, again)
 
 
+def test_a_residual_network_starts_as_unrolling_and_has_the_published_size():
+    z = distances()
+    torch.manual_seed(0)
+    plain, residual = L2G(6, 4), L2G(6, 4, residual=True)
+    assert sum(p.numel() for p in plain.parameters()) == sum(
+        p.numel() for p in residual.parameters()
+    )
+    # Its last prox is the identity at first, those before leaky.
+    w, v = start(z)
+    for k, given in enumerate(residual.scalars(), 1):
+        w, v = pds_step(w, v, z, given, residual.prox if k < 4 else lambda y: y)
+    torch.testing.assert_close(residual(z)[-1], w)
+    loss = l2g_loss(residual, z, truth_of(z))
+    loss.backward()
+    assert bool((residual.vae.decoder[2].weight.grad != 0).any())
+
+
 def test_the_loss_is_the_sum_of_its_parts():
     z = distances()
     truth = truth_of(z)
