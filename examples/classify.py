@@ -73,7 +73,7 @@ def digits(gtv: bool) -> tuple[Tensor, dict[str, dict[str, Method]], Callable[[]
         for scale in ("median", "local")
     }
     kernels = {f"knn {k}": {"kernel": "knn", "n_neighbors": k} for k in (5, 7, 10, 15)}
-    kernels |= {f"rbf {g}": {"kernel": "rbf", "gamma": g} for g in (3e-3, 1e-2, 3e-2)}
+    kernels |= {f"rbf {g}": {"kernel": "rbf", "gamma": g} for g in (1e-2, 3e-2, 1e-1)}
     methods = ours(graphs, gtv) | theirs(pixels, kernels)
     return y, methods, partial(embed, pixels)
 
