@@ -23,7 +23,7 @@ def run(monkeypatch, *arguments) -> int:
 def test_it_prints_a_table_and_draws(monkeypatch, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(SCRIPT.parents[1])
-    assert run(monkeypatch, "--out", tmp_path, "--set", *TINY) == 0
+    assert run(monkeypatch, "--out", tmp_path, "--tune", 2, "--set", *TINY) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if "±" in line]
     assert [row[:14].strip() for row in rows[1:]] == [
         "PDS, 4 iterati", "PDS, converged", "unrolled", "L2G", "L2G-residual",
