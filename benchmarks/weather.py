@@ -8,10 +8,12 @@ averaged over its days, in the United States and in Australia; 10, 30 or 50 % of
 observed, drawn at random 20 times; RMSE in °C on the others. Networks and hyperparameters of
 baselines never see January or July, the months tested:
 
-- ``in place``: fitted to the other months of the same country, on the same stations;
-- ``elsewhere``: fitted to the other months of the other country, with positions turned and mirrored
-  at random, so that no place is learned;
-- baselines: hyperparameters chosen on the other months of the country tested.
+- ``in place``: fitted to the other months of the same country, on the same stations, of which the
+  mean and the leading patterns (EOFs) over those months are known, too;
+- ``elsewhere``: fitted to the other months of the other country, knowing heights and positions,
+  which are turned and mirrored at random, so that no place is learned;
+- baselines: hyperparameters chosen on the other months of the country tested. Two know more: "past:
+  Gaussian" has the mean and covariance of the stations over those months, as ``in place`` has.
 
 A method that the result has already is not run again: stop and start as you like, and delete the
 file to measure anew.
@@ -20,6 +22,7 @@ file to measure anew.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +33,7 @@ import torch
 from measure import machine, parser, print_table, write_json
 from torch_geometric.data import Data
 from weather_baselines import BASELINES, Method, tuned
+from weather_data import climate, draw, training
 
 from gsp_unroll import GraphSignalModel
 from gsp_unroll.data.stations import DATASETS, Stations, load_stations
@@ -39,11 +43,10 @@ from gsp_unroll.models import ModelConfig
 
 SHARES = (0.1, 0.3, 0.5)
 SEASONS = ("winter", "summer")
-HELD_OUT = (1, 7)
-# Means over so many days are learned from: those tested are over a month.
-WINDOWS = (7, 30)
-STRIDE = 2
+PLACES = ("in place", "elsewhere")
 NEIGHBOURS = 8
+# Patterns of the past that are attributes of the stations.
+PATTERNS = 8
 # Height in km is as far as this many times the distance in 1000 km, for the graph alone.
 HEIGHT = 0.3
 
@@ -53,21 +56,19 @@ NETWORKS = {
     "uGTV": ModelConfig("ugtv", features_from="gnn", **_SIZE),
     "uGLR+": dataclasses.replace(SMALL, **_SIZE),
 }
-# Fits of each network from other random numbers, of which the mean is taken in a row of its own.
-FITS = {"uGLR": 1, "uGTV": 1, "uGLR+": 3}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "weather")
     options.add_argument("--repeats", type=int, default=20, help="masks of each row")
-    options.add_argument("--steps", type=int, default=600, help="optimiser steps of each fit")
+    options.add_argument("--steps", type=int, default=700, help="optimiser steps of each fit")
     options.add_argument("--only", nargs="*", help="methods by the beginnings of their names")
     args = options.parse_args(arguments)
     torch.set_num_threads(args.threads)
     if args.quick:
         args.repeats, args.steps = 2, 2
     stations = {country: load_stations(country) for country in DATASETS}
-    result = _read(args.out)
+    result = _read(args.out, {"repeats": args.repeats, "steps": args.steps})
 
     def wanted(method: str) -> bool:
         chosen = not args.only or any(method.startswith(name) for name in args.only)
@@ -88,70 +89,50 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     errors |= score(country, found, share, method, args.repeats)
             keep(name, errors)
     for network, config in NETWORKS.items():
-        for place in ("in place", "elsewhere"):
-            fits = [f"{network}, {place}"]
-            fits += [f"{fits[0]}, fit {k + 1}" for k in range(1, FITS[network])]
-            together = f"{fits[0]}, mean of {len(fits)} fits"
-            if not any(wanted(method) for method in (*fits, *([together] if fits[1:] else []))):
-                continue
-            models = [fit(config, stations, place, seed, args) for seed in range(len(fits))]
-            each = {name: [member] for name, member in zip(fits, models, strict=True)}
-            for name, members in (each | ({together: models} if fits[1:] else {})).items():
+        for place in PLACES:
+            if wanted(f"{network}, {place}"):
                 errors = {}
-                for country, found in stations.items():
-                    chosen = [member[country] for member in members]
+                for tested, found in stations.items():
+                    (learned,) = {tested} if place == "in place" else stations.keys() - {tested}
+                    print(f"{network}, {place}: learns from {learned}", flush=True)
+                    method = fit(config, stations[learned], place, args.steps)
                     for share in SHARES:
-                        method = averaged(chosen)
-                        errors |= score(country, found, share, method, args.repeats)
-                keep(name, errors)
+                        errors |= score(tested, found, share, method, args.repeats)
+                keep(f"{network}, {place}", errors)
     show(result)
 
 
-def fit(
-    config: ModelConfig, stations: dict[str, Stations], place: str, seed: int, args: Any
-) -> dict[str, GraphSignalModel]:
-    """A model for each country to be tested."""
-    found = {}
-    for tested in stations:
-        (learned,) = {tested} if place == "in place" else stations.keys() - {tested}
-        signals = [
-            as_data(stations[learned], torch.from_numpy(y)) for y in training(stations[learned])
-        ]
-        print(f"{config.name}, {place}: {len(signals)} signals of {learned}, seed {seed}")
-        found[tested] = GraphSignalModel(
-            config, trend="kernel", rotate=(1, 2) if place == "elsewhere" else (),
-            observed=(0.08, 0.6), steps=args.steps, seed=seed,
-        ).fit(signals)  # fmt: skip
-    return found
-
-
-def averaged(models: list[GraphSignalModel]) -> Method:
-    """Mean of what several models predict."""
+def fit(config: ModelConfig, stations: Stations, place: str, steps: int) -> Method:
+    """Learn from the months that are not tested."""
+    past = place == "in place"
+    like = as_data(stations, past)
+    signals = []
+    for y in training(stations):
+        signals.append(like.clone())
+        signals[-1].x = torch.from_numpy(y).float()
+    model = GraphSignalModel(
+        config, trend="kernel", rotate=() if past else (1, 2), observed=(0.05, 0.6), steps=steps
+    ).fit(signals)
 
     def method(stations: Stations, y: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        data = as_data(stations, torch.from_numpy(np.where(seen, y, np.nan)))
-        return np.mean([model.predict(data).x.numpy() for model in models], axis=0)
+        data = as_data(stations, past)
+        data.x = torch.from_numpy(np.where(seen, y, np.nan)).float()
+        return model.predict(data).x.numpy()
 
     return method
 
 
-def as_data(stations: Stations, y: torch.Tensor) -> Data:
-    """Temperatures on the graph of the nearest stations, height and position as attributes."""
+@functools.cache
+def as_data(stations: Stations, past: bool) -> Data:
+    """The graph of the nearest stations, with height and position, and the past, as attributes."""
     place = stations.in_plane()
     edges = knn_edge_index(place * place.new_tensor([HEIGHT, 1, 1]), NEIGHBOURS)
-    return Data(x=y.float(), edge_index=edges, attributes=place)
-
-
-def training(stations: Stations) -> list[np.ndarray]:
-    """Means over some days, none of them in a month that is tested; NaN where nothing is known."""
-    found = []
-    allowed = ~np.isin(stations.month.numpy(), HELD_OUT)
-    days = stations.days.double()
-    for length in WINDOWS:
-        for first in range(0, len(days) - length + 1, STRIDE):
-            if allowed[first : first + length].all():
-                found.append(days[first : first + length].nanmean(0).numpy())
-    return found
+    if past:
+        mean, covariance = climate(stations)
+        size, pattern = np.linalg.eigh(covariance)
+        pattern = pattern[:, -PATTERNS:] * np.sqrt(size[-PATTERNS:])
+        place = torch.cat([place, torch.tensor(np.column_stack([mean, pattern])).float()], dim=1)
+    return Data(edge_index=edges, attributes=place, num_nodes=len(place))
 
 
 def training_cases(
@@ -178,17 +159,14 @@ def score(
     return rows
 
 
-def draw(nodes: int, share: float, seed: int) -> np.ndarray:
-    """``share`` of the nodes, rounded."""
-    seen = np.zeros(nodes, dtype=bool)
-    seen[np.random.default_rng(seed).permutation(nodes)[: round(share * nodes)]] = True
-    return seen
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, settings: dict[str, int]) -> dict[str, Any]:
+    """The result so far; another repeat or length of training would not go with it."""
     if not path.exists():
-        return {"runs": {}, "rows": {}}
-    return {key: json.loads(path.read_text())[key] for key in ("runs", "rows")}
+        return {"settings": settings, "runs": {}, "rows": {}}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["settings"] != settings:
+        raise SystemExit(f"{path} is of {found['settings']}, not {settings}: choose another --out")
+    return {key: found[key] for key in ("settings", "runs", "rows")}
 
 
 def show(result: dict[str, Any]) -> None:

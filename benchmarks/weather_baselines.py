@@ -22,6 +22,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.linear_model import Ridge
 from torch_geometric.data import Data
 from torch_geometric.transforms import FeaturePropagation
+from weather_data import climate
 
 from gsp_unroll import interpolate
 from gsp_unroll.data.stations import Stations
@@ -88,7 +89,7 @@ def kriging(
 
     Matérn kernel of smoothness 3/2 with a length for each coordinate, and a nugget; on position, or
     also on height; ``trend`` takes a linear trend in all coordinates away first, by ridge
-    regression (universal kriging).
+    regression (regression kriging).
     """
     at = stations.in_plane().double().numpy()
     at = at if height else at[:, 1:]
@@ -102,6 +103,38 @@ def kriging(
         # Few samples leave some lengths open: they end at their bounds.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return line + process.fit(at[seen], (y - line)[seen]).predict(at)
+
+
+def kernel_kriging(
+    stations: Stations,
+    y: np.ndarray,
+    seen: np.ndarray,
+    *,
+    up: float,
+    along: float,
+    nugget: float,
+) -> np.ndarray:
+    """The same with a linear trend, and with a kernel that does not depend on the samples."""
+    at = stations.in_plane().double().numpy()
+    line = Ridge(alpha=0.1).fit(at[seen], y[seen]).predict(at)
+    kernel = Matern([up, along, along], nu=1.5)
+    process = GaussianProcessRegressor(kernel, alpha=nugget, optimizer=None)
+    return line + process.fit(at[seen], (y - line)[seen]).predict(at)
+
+
+def gaussian(
+    stations: Stations, y: np.ndarray, seen: np.ndarray, *, shrinkage: float
+) -> np.ndarray:
+    """Conditional mean given the samples, with the past mean and covariance of the stations."""
+    mean, covariance = _climate(stations)
+    nodes = len(mean)
+    own = shrinkage * np.trace(covariance) / nodes
+    # An unknown level of the whole signal is a constant covariance.
+    covariance = covariance + own * np.eye(nodes) + 1e3 * own
+    left = (y - mean)[seen]
+    level = left.mean()
+    system = covariance[np.ix_(seen, seen)]
+    return mean + level + covariance[:, seen] @ np.linalg.solve(system, left - level)
 
 
 # Name -> candidates, of which the best on the training months is taken.
@@ -125,6 +158,15 @@ BASELINES: dict[str, list[Method]] = {
     "kriging: position": [partial(kriging, height=False, trend=False)],
     "kriging: position, height": [partial(kriging, height=True, trend=False)],
     "kriging: position, height, trend": [partial(kriging, height=True, trend=True)],
+    "kriging: kernel of other months": [
+        partial(kernel_kriging, up=up, along=along, nugget=nugget)
+        for up in (0.5, 1.0, 2.0, 4.0)
+        for along in (0.5, 1.0, 2.0, 4.0)
+        for nugget in (0.01, 0.03, 0.1)
+    ],
+    "past: Gaussian": [
+        partial(gaussian, shrinkage=shrinkage) for shrinkage in (0.003, 0.01, 0.03, 0.1)
+    ],
 }
 
 
@@ -141,6 +183,11 @@ def tuned(
         for k, method in enumerate(candidates):
             error[k] += np.square((method(stations, y, seen) - y)[~seen]).mean()
     return candidates[int(error.argmin())]
+
+
+@lru_cache(maxsize=8)
+def _climate(stations: Stations) -> tuple[np.ndarray, np.ndarray]:
+    return climate(stations)
 
 
 @lru_cache(maxsize=8)

@@ -33,7 +33,7 @@ def country_table(rows: Rows, country: str) -> str:
         cells = []
         for name in names:
             errors = rows[name][method]
-            cell = f"{statistics.mean(errors):.2f} ± {statistics.stdev(errors):.2f}"
+            cell = f"{statistics.mean(errors):.2f} ± {statistics.pstdev(errors):.2f}"
             cells.append(f"**{cell}**" if best[name] == method else cell)
         lines.append([method, *cells])
     headers = ["RMSE in °C", *(name.removeprefix(f"{country} ") for name in names)]
@@ -75,15 +75,13 @@ def main() -> None:
     rows = result.get("rows", {})
     texts = {f"weather {country}": country_table(rows, country) for country in ("us", "australia")}
     texts["weather summary"] = summary(rows)
-    machine = "Not measured yet."
-    if result:
-        facts = list(result["runs"].values())[-1]
-        machine = (
-            f"`{facts['command']}`, {facts['processor']}, {facts['threads']} threads, torch "
-            f"{facts['packages']['torch']}, {facts['date'][:10]}."
-        )
-    texts["weather machine"] = machine
-    print(f"wrote {fill_page(PAGE, texts)}")
+    runs = {
+        f"`{facts['command']}`, {facts['processor']}, {facts['threads']} threads, torch "
+        f"{facts['packages']['torch']}, {facts['date'][:10]}."
+        for facts in result.get("runs", {}).values()
+    }
+    texts["weather machine"] = "\n".join(sorted(runs)) or "Not measured yet."
+    fill_page(PAGE, texts)
 
 
 if __name__ == "__main__":

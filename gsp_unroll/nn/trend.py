@@ -14,6 +14,10 @@ from gsp_unroll.topology import Graph, Topology
 # Nodes of a graph up to which a dense system is solved for each signal.
 LARGEST = 4096
 
+# Optimisers move a parameter by the learning rate a step, whatever it means: numbers of the kernel
+# are kept as their logarithm over this, so that they get anywhere while weights are learned.
+PACE = 10.0
+
 # Keeps the distance of two equal points differentiable.
 _NOTHING = 1e-12
 
@@ -96,25 +100,29 @@ class KernelTrend(Trend):
     def __init__(self, attributes: int) -> None:
         super().__init__()
         checks.positive_int("attributes", attributes)
-        self.log_length = nn.Parameter(torch.empty(attributes))
-        self.log_slope = nn.Parameter(torch.empty(attributes))
-        self.log_constant = nn.Parameter(torch.empty(()))
-        self.log_nugget = nn.Parameter(torch.empty(()))
+        self.length = nn.Parameter(torch.empty(attributes))
+        self.slope = nn.Parameter(torch.empty(attributes))
+        self.constant = nn.Parameter(torch.empty(()))
+        self.nugget = nn.Parameter(torch.empty(()))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Lengths, slopes and constant of one unit, and a nugget of a tenth."""
-        for parameter in (self.log_length, self.log_slope, self.log_constant):
+        for parameter in (self.length, self.slope, self.constant):
             nn.init.zeros_(parameter)
-        nn.init.constant_(self.log_nugget, math.log(0.1))
+        nn.init.constant_(self.nugget, math.log(0.1) / PACE)
+
+    def learned(self, name: str) -> Tensor:
+        """A number of the kernel, ``"length"``, ``"slope"``, ``"constant"`` or ``"nugget"``."""
+        return (PACE * getattr(self, name)).exp()
 
     def kernel(self, attributes: Tensor) -> Tensor:
         """Covariance ``[*, N, N]`` between nodes with ``attributes [*, A, N]``."""
-        a = attributes * (-self.log_length).exp()[:, None].to(attributes)
+        a = attributes / self.learned("length")[:, None].to(attributes)
         square = (a.unsqueeze(-1) - a.unsqueeze(-2)).square().sum(-3)
         d = (3 * square + _NOTHING).sqrt()
-        line = attributes.mT @ (attributes * self.log_slope.exp()[:, None].to(attributes))
-        return (1 + d) * (-d).exp() + line + self.log_constant.exp().to(attributes)
+        line = attributes.mT @ (attributes * self.learned("slope")[:, None].to(attributes))
+        return (1 + d) * (-d).exp() + line + self.learned("constant").to(attributes)
 
     def forward(
         self, topology: Topology, y: Tensor, observed: Tensor, attributes: Tensor
@@ -132,7 +140,7 @@ class KernelTrend(Trend):
         seen = observed.double()
         # Rows of what is not observed are those of the identity: one size for all systems.
         system = covariance * seen.unsqueeze(-1) * seen.unsqueeze(-2)
-        system = system + torch.diag_embed(seen * self.log_nugget.exp().double() + (1 - seen))
+        system = system + torch.diag_embed(seen * self.learned("nugget").double() + (1 - seen))
         dual = torch.cholesky_solve(
             (y.double() * seen).unsqueeze(-1), torch.linalg.cholesky(system)
         )

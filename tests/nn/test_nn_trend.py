@@ -30,14 +30,14 @@ def problem(graphs=(NODES,), seed=0):
 
 def kriging(trend, y, seen, a):
     """One signal by numpy: the kernel is written out node by node."""
-    length, slope = trend.log_length.detach().exp().numpy(), trend.log_slope.detach().exp().numpy()
+    length, slope = (trend.learned(name).detach().numpy() for name in ("length", "slope"))
 
     def kernel(p, q):
         d = np.sqrt(3) * np.linalg.norm((p - q) / length)
-        return (1 + d) * np.exp(-d) + (slope * p * q).sum() + trend.log_constant.exp().item()
+        return (1 + d) * np.exp(-d) + (slope * p * q).sum() + trend.learned("constant").item()
 
     full = np.array([[kernel(p, q) for q in a.T] for p in a.T])
-    system = full[np.ix_(seen, seen)] + trend.log_nugget.exp().item() * np.eye(seen.sum())
+    system = full[np.ix_(seen, seen)] + trend.learned("nugget").item() * np.eye(seen.sum())
     return full[:, seen] @ np.linalg.solve(system, y[seen])
 
 
@@ -47,7 +47,7 @@ def test_the_kernel_trend_is_kriging_on_every_graph(graphs):
     trend = KernelTrend(ATTRIBUTES).double()
     with torch.no_grad():
         for parameter in trend.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
+            parameter.add_(0.03 * torch.randn_like(parameter))
     result = trend(topology, y, observed, attributes)
     start = 0
     for size in graphs:
@@ -80,9 +80,9 @@ def test_a_small_nugget_passes_through_the_samples_and_a_large_one_flattens():
     topology, y, observed, attributes = problem()
     trend = KernelTrend(ATTRIBUTES)
     with torch.no_grad():
-        trend.log_nugget.fill_(-25.0)
+        trend.nugget.fill_(-2.5)
         through = trend(topology, y, observed, attributes)
-        trend.log_nugget.fill_(25.0)
+        trend.nugget.fill_(2.5)
         flat = trend(topology, y, observed, attributes)
     assert torch.allclose(through[observed], y[observed], atol=1e-4)
     assert float(flat.abs().max()) < 1e-6
