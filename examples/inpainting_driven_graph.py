@@ -25,11 +25,12 @@ from gsp_unroll.data.stations import load_stations
 from gsp_unroll.graph_learning import (
     InpaintingDrivenGraph,
     f_score,
+    from_matrix,
     inpaint,
     nearest_rows,
     solve_pds,
+    to_matrix,
 )
-from gsp_unroll.graph_learning.half_vector import from_matrix, to_matrix
 from gsp_unroll.graph_learning.inpainting_driven_network import row_mean, with_mean_degree
 from gsp_unroll.graph_learning.nearest_rows import row_distance
 
@@ -83,17 +84,17 @@ def compare(
 ) -> tuple[Curves, Curves, dict[str, Tensor]]:
     """F-scores and relative errors of each method, ``[ratio]``, and the graphs of the last."""
     model = InpaintingDrivenGraph(steps=args.steps, batch=1, seed=args.seed)
-    hidden = torch.rand(signals[0].shape, generator=generator) < 0.2
-    model.fit(signals[0], ~hidden)
-    p1, p2 = (model.network.scalar(p).item() for p in ("p1", "p2"))
-    print(f"{name}: {list(signals[0].shape)}, learned p1 = {p1:.1f}, p2 = {p2:.1f}")
+    print(f"{name}: {list(signals[0].shape)}")
     methods = [m for m in STYLE if m != "truth" or graphs[0] is not None]
     print(f"  {'missing':8s}" + "".join(f"{m:>20s}" for m in methods) + "   F-score, MSE/variance")
     scores, errors = ({m: [] for m in methods} for _ in range(2))
     for ratio in args.missing:
         rows = {m: [] for m in methods}
-        for x, truth in zip(signals, graphs, strict=True):
-            mask = torch.rand(x.shape, generator=generator) >= ratio
+        masks = [torch.rand(x.shape, generator=generator) >= ratio for x in signals]
+        # From what is observed of the first signal alone.
+        model.fit(signals[0], masks[0])
+        p1, p2 = (model.network.scalar(p).item() for p in ("p1", "p2"))
+        for x, truth, mask in zip(signals, graphs, masks, strict=True):
             y = torch.where(mask, x, torch.nan)
             mean = row_mean(y, mask)
             data = model.predict(y)
@@ -118,7 +119,7 @@ def compare(
             scores[m].append(score)
             errors[m].append(error)
         cells = (f"{scores[m][-1]:11.3f}{errors[m][-1]:9.4f}" for m in methods)
-        print(f"  {ratio:8.0%}" + "".join(cells))
+        print(f"  {ratio:8.0%}" + "".join(cells) + f"   p1 = {p1:.1f}, p2 = {p2:.1f}", flush=True)
     return scores, errors, {m: with_mean_degree(found[m], 1.0) for m in methods}
 
 

@@ -24,7 +24,7 @@ from gsp_unroll.graph_learning import (
     UnrolledPDS,
     edge_auc,
     edge_average_precision,
-    estimate,
+    estimate_topologies,
     fit_topologies,
     gmse,
     safe_step,
@@ -64,9 +64,9 @@ def main() -> int:
             fit_topologies(network, train, validation, config.train)
         files.append(save_topology_network(network, args.out / f"{name.lower()}.safetensors"))
 
-    passed = {f"PDS, {layers} iterations": estimate(started, test.z)}
+    passed = {f"PDS, {layers} iterations": estimate_topologies(started, test.z)}
     passed["PDS, converged"] = solved.value.unsqueeze(0)
-    passed |= {name: estimate(network, test.z) for name, network in networks.items()}
+    passed |= {name: estimate_topologies(network, test.z) for name, network in networks.items()}
     print(f"\n{graphs.test} test graphs ({graphs.kind}) of {graphs.nodes} nodes, mean ± deviation")
     print(f"{'':20s} {'GMSE':>17s} {'AUC':>7s} {'APS':>7s}")
     for name, weights in passed.items():

@@ -21,7 +21,12 @@ from torch_geometric.data import Data
 
 from gsp_unroll import GraphSignalModel, interpolate
 from gsp_unroll.data.stations import DATASETS, load_stations
-from gsp_unroll.graphs import data_to_sequence, knn_edge_index, sequence_to_data
+from gsp_unroll.graphs import (
+    data_to_sequence,
+    gaussian_edge_weight,
+    knn_edge_index,
+    sequence_to_data,
+)
 from gsp_unroll.plotting.space_time import space_time_report
 
 TEST_MONTHS = (3, 6, 9, 12)
@@ -100,8 +105,7 @@ def first_days(allowed: np.ndarray, days: int, stride: int) -> list[int]:
 def nearest(pos: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
     """Edges to nearest neighbours, and their weights by distance."""
     edge_index = knn_edge_index(pos, neighbours)
-    length = (pos[edge_index[0]] - pos[edge_index[1]]).norm(dim=1)
-    return edge_index, torch.exp(-((length / length.median()) ** 2)).clamp(min=1e-6)
+    return edge_index, gaussian_edge_weight(pos, edge_index)
 
 
 def by_day(pos: Tensor, smooth: Tensor) -> list[Tensor]:

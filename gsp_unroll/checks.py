@@ -75,6 +75,19 @@ class HasDevice(Protocol):
         """Where it lives."""
 
 
+def edges(argument: str, value: object, num_nodes: int) -> None:
+    """Raise unless ``value`` is an int64 tensor ``[2, E]`` of nodes in ``[0, num_nodes)``."""
+    if tensor(argument, value).dtype != torch.int64:
+        raise TypeError(f"{argument} must be an int64 tensor, got {value.dtype}")
+    shape(argument, value, [2, "E"])
+    if value.numel():
+        low, high = (int(end) for end in value.aminmax())
+        if low < 0 or high >= num_nodes:
+            raise ValueError(
+                f"{argument} must lie in [0, num_nodes) = [0, {num_nodes}), got {low} to {high}"
+            )
+
+
 def same_device(**things: HasDevice) -> None:
     """Raise ``ValueError`` unless all keyword arguments live on one device."""
     devices = {name: thing.device for name, thing in things.items()}
@@ -92,6 +105,20 @@ def positive_int(argument: str, value: object, minimum: int = 1) -> int:
     if value < minimum:
         raise ValueError(f"{argument} must be at least {minimum}, got {value}")
     return value
+
+
+def share_range(argument: str, value: object, open_low: bool = False) -> tuple[float, float]:
+    """Return two shares ``(low, high)`` in [0, 1), or in (0, 1) with ``open_low``."""
+    try:
+        low, high = (float(share) for share in value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{argument} must be two numbers (low, high), got {value!r}") from None
+    if not 0 <= low <= high < 1 or (open_low and low == 0):
+        sign = "<" if open_low else "<="
+        raise ValueError(
+            f"{argument} must be (low, high), 0 {sign} low <= high < 1, got {(low, high)}"
+        )
+    return low, high
 
 
 def in_range(

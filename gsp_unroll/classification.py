@@ -87,8 +87,10 @@ def classify(
     """
     label, known = _labels(data)
     count = _num_classes(label, known, num_classes)
-    weight = data.edge_weight
-    dtype = torch.float32 if weight is None else checks.tensor("data.edge_weight", weight).dtype
+    dtype = torch.float32
+    if data.edge_weight is not None:
+        checks.floating("data.edge_weight", data.edge_weight)
+        dtype = data.edge_weight.dtype
     one_hot = torch.nn.functional.one_hot(torch.where(known, label, 0), count).to(dtype)
     signals = copy.copy(data)
     signals.x, signals.mask = one_hot, known

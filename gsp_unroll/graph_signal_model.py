@@ -70,7 +70,8 @@ class GraphSignalModel:
     restore them (mean squared error); so signals may have gaps of their own. Inside the network a
     signal is taken from its trend, the mean of its samples and what attributes explain of them, and
     measured in units of the deviation seen in training, so that a constant added to a signal adds
-    the same to the result. Observed values come back bit for bit.
+    the same to the result; with ``trend="none"`` it is taken as it is. Observed values come back
+    bit for bit.
 
     Args:
         network: Form of the network; ``in_channels`` and ``node_channels`` are set by :meth:`fit`
@@ -143,7 +144,7 @@ class GraphSignalModel:
         self.config = network
         self.trend = trend
         self.rotate = _columns(rotate)
-        self.observed = _shares(observed)
+        self.observed = checks.share_range("observed", observed)
         self.steps = checks.positive_int("steps", steps)
         self.batch = checks.positive_int("batch", batch)
         self.lr = checks.in_range("lr", lr, 0.0, open_low=True)
@@ -235,6 +236,9 @@ class GraphSignalModel:
                 observed node.
         """
         model = self._fitted()
+        checks.positive_int("pieces", pieces)
+        if halo is not None:
+            checks.positive_int("halo", halo, minimum=0)
         if not isinstance(data, Data):
             raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
         (group,) = collect(data)
@@ -325,7 +329,7 @@ class GraphSignalModel:
         )
         model._model = model._around(network, scale).to(device).eval()
         if model._model.trend is not None:
-            learned = {name: torch.tensor(value) for name, value in kept["learned"].items()}
+            learned = {name: torch.tensor(value) for name, value in kept.get("learned", {}).items()}
             model._model.trend.load_state_dict(learned)
         return model
 
@@ -484,16 +488,6 @@ class GraphSignalModel:
         if self._model is None:
             raise RuntimeError("the model is not fitted yet: call fit, or load one")
         return self._model
-
-
-def _shares(observed: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = (float(share) for share in observed)
-    except (TypeError, ValueError):
-        raise TypeError(f"observed must be two numbers (low, high), got {observed!r}") from None
-    if not 0 <= low <= high < 1:
-        raise ValueError(f"observed must be (low, high), 0 <= low <= high < 1, got {observed}")
-    return low, high
 
 
 def _columns(rotate: Sequence[int]) -> tuple[int, ...]:

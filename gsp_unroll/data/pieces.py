@@ -14,6 +14,9 @@ from gsp_unroll import checks
 from gsp_unroll.graphs.cut import GraphCut
 from gsp_unroll.graphs.validate import signal_and_mask
 
+# What a piece has beyond the data.
+_OWN = ("inner", "node")
+
 
 class GraphPieces(Dataset):
     """Pieces of one graph signal as PyG ``Data``, for a :class:`torch_geometric.loader.DataLoader`.
@@ -38,7 +41,7 @@ class GraphPieces(Dataset):
 
     Raises:
         TypeError: If ``data`` is not a ``Data``, or a dtype does not fit.
-        ValueError: If a shape does not fit or a part is empty.
+        ValueError: If a shape does not fit, a part is empty, or data has ``inner`` or ``node``.
 
     Examples:
         >>> from gsp_unroll.graphs import partition
@@ -60,6 +63,9 @@ class GraphPieces(Dataset):
         self._cut = GraphCut(data.edge_index, part)
         tensors = {name: v for name, v in data.to_dict().items() if isinstance(v, Tensor)}
         tensors.pop("edge_index")
+        for name in _OWN:
+            if name in data:
+                raise ValueError(f"data.{name} must be renamed: pieces have a {name} of their own")
         self._nodes = {name: v for name, v in tensors.items() if data.is_node_attr(name)}
         self._edges = {name: v for name, v in tensors.items() if data.is_edge_attr(name)}
 

@@ -1,9 +1,10 @@
 """Learn graphs from signals."""
 
 from gsp_unroll.graph_learning.f_score import f_score
+from gsp_unroll.graph_learning.half_vector import from_matrix, to_edge_index, to_matrix
 from gsp_unroll.graph_learning.inpainting_driven import InpaintingDrivenGraph
 from gsp_unroll.graph_learning.inpainting_driven_network import (
-    PUBLISHED,
+    INPAINTING_DRIVEN_PUBLISHED,
     InpaintingDrivenConfig,
     InpaintingDrivenNetwork,
     InpaintingDrivenOutput,
@@ -24,7 +25,7 @@ from gsp_unroll.graph_learning.smoothness import pairwise_distances
 from gsp_unroll.graph_learning.topology_vae import GraphEncoder, Refined, TopologyVAE
 from gsp_unroll.graph_learning.train_l2g import (
     Epoch,
-    estimate,
+    estimate_topologies,
     fit_topologies,
     load_topology_network,
     save_topology_network,
@@ -33,8 +34,8 @@ from gsp_unroll.graph_learning.tune import Tuned, tune_pds
 from gsp_unroll.graph_learning.unrolled_pds import UnrolledPDS
 
 __all__ = [
+    "INPAINTING_DRIVEN_PUBLISHED",
     "L2G",
-    "PUBLISHED",
     "Epoch",
     "FitConfig",
     "GraphEncoder",
@@ -52,9 +53,10 @@ __all__ = [
     "UnrolledPDS",
     "edge_auc",
     "edge_average_precision",
-    "estimate",
+    "estimate_topologies",
     "f_score",
     "fit_topologies",
+    "from_matrix",
     "gmse",
     "inpaint",
     "l2g_loss",
@@ -65,6 +67,8 @@ __all__ = [
     "safe_step",
     "save_topology_network",
     "solve_pds",
+    "to_edge_index",
+    "to_matrix",
     "tune_pds",
     "unrolling_loss",
 ]

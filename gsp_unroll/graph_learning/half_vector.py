@@ -132,7 +132,9 @@ def from_edge_index(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) -> 
 
 @lru_cache(maxsize=16)
 def _ends(nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    u, v = torch.triu_indices(nodes, nodes, 1, device=device)
+    # What is kept must serve autograd, too, whoever asks first.
+    with torch.inference_mode(False):
+        u, v = torch.triu_indices(nodes, nodes, 1, device=device)
     return u, v
 
 
@@ -140,9 +142,11 @@ def _ends(nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:
 def _edges_at(nodes: int, device: torch.device) -> Tensor:
     """The first edge of every node, then the second of every node, ...: ``[(m - 1) m]``."""
     u, v = _ends(nodes, device)
-    number = torch.empty(nodes, nodes, dtype=torch.int64, device=device)
-    number[u, v] = number[v, u] = torch.arange(len(u), device=device)
-    return number[~torch.eye(nodes, dtype=torch.bool, device=device)].view(nodes, -1).T.flatten()
+    with torch.inference_mode(False):
+        number = torch.empty(nodes, nodes, dtype=torch.int64, device=device)
+        number[u, v] = number[v, u] = torch.arange(len(u), device=device)
+        others = ~torch.eye(nodes, dtype=torch.bool, device=device)
+        return number[others].view(nodes, -1).T.flatten()
 
 
 # Each is the backward of the other, so that both directions are gathers.

@@ -42,7 +42,7 @@ class InpaintingDrivenGraph:
 
     Args:
         network: Form of the loop and initial scalars (default: our own, see
-            :class:`InpaintingDrivenConfig`; ``PUBLISHED`` for the published one).
+            :class:`InpaintingDrivenConfig`; ``INPAINTING_DRIVEN_PUBLISHED`` for the published one).
         loss: ``"hidden"`` or ``"objective"`` (default: ``"hidden"``).
         missing: Smallest and largest share of the observed entries that a step hides
             (default: 0.01 and 0.5).
@@ -96,7 +96,7 @@ class InpaintingDrivenGraph:
         checks.one_of("optimizer", optimizer, OPTIMIZERS)
         self.config = InpaintingDrivenConfig() if network is None else network
         self.loss = loss
-        self.missing = _shares(missing)
+        self.missing = checks.share_range("missing", missing, open_low=True)
         self.steps = checks.positive_int("steps", steps, minimum=0)
         self.batch = checks.positive_int("batch", batch)
         self.lr = checks.in_range("lr", lr, 0.0, open_low=True)
@@ -230,13 +230,3 @@ def _signal(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
             f"{int(empty.nonzero()[0])} has none"
         )
     return torch.where(mask, y, 0).double(), mask
-
-
-def _shares(missing: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = (float(share) for share in missing)
-    except (TypeError, ValueError):
-        raise TypeError(f"missing must be two numbers (low, high), got {missing!r}") from None
-    if not 0 < low <= high < 1:
-        raise ValueError(f"missing must be (low, high), 0 < low <= high < 1, got {missing}")
-    return low, high

@@ -99,7 +99,7 @@ class InpaintingDrivenConfig:
                 )
 
 
-PUBLISHED = InpaintingDrivenConfig(
+INPAINTING_DRIVEN_PUBLISHED = InpaintingDrivenConfig(
     rounds=5, mu=2e-4, ridge=0.0, gradient="offdiagonal", decay=10.0, step=1e-3, relative=False,
     mean_degree=None, sparsity=0.3, warm_start=False, preconditioner="none", centred=False,
 )  # fmt: skip
@@ -142,8 +142,8 @@ class InpaintingDrivenNetwork(nn.Module):
     published loop is stopped before; with ``mean_degree`` the sum of all weights stays what it is.
 
     Args:
-        config: Size and form (default: our own, free of units; :data:`PUBLISHED` holds the
-            published numbers).
+        config: Size and form (default: our own, free of units;
+            :data:`INPAINTING_DRIVEN_PUBLISHED` holds the published numbers).
 
     Shapes:
         - **y, mask:** ``[*, N, T]``, nodes, then time; ``mask`` is boolean, ``True`` = observed

@@ -90,6 +90,10 @@ class L2G(UnrolledPDS):
             passed.append(w)
         return torch.stack(passed), refined[0]
 
+    def extra_repr(self) -> str:
+        """Sizes shown by ``print``."""
+        return f"{super().extra_repr()}, residual={self.vae.residual}"
+
 
 def unrolling_loss(estimates: Tensor, truth: Tensor, decay: float = 0.9) -> Tensor:
     r"""Error of all layers, later ones counting more.

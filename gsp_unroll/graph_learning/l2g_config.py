@@ -57,7 +57,7 @@ class GraphsConfig:
         signals: Signals on each graph.
         ridge: Added to the Laplacian to make it invertible.
         train: Graphs to train with.
-        validation: Graphs to choose by.
+        validation: Graphs to report on while training, and to tune on.
         test: Graphs to report on.
         seed: Seed of all graphs and signals.
     """
@@ -155,7 +155,8 @@ class FitConfig:
         batch: Graphs in each step.
         lr: First learning rate of Adam.
         decay: What the learning rate is multiplied by after each epoch, in (0, 1].
-        seed: Seed of the weights, the order of the graphs, and the latent noise.
+        seed: Seed of the order of the graphs and of the latent noise; the example takes it for the
+            weights, too.
     """
 
     epochs: int = 100

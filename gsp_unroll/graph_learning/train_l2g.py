@@ -21,6 +21,8 @@ from gsp_unroll.training.log import Progress
 
 # Graphs that are estimated at once.
 _PART = 512
+# Key of the form of the network in the metadata of a file.
+_FORM = "network"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def fit_topologies(
                     shown["GMSE"] = history[-1].validation
                 report.update(epoch * batches + k, done, time.monotonic() - begun, shown)
             schedule.step()
-            error = gmse(estimate(network, validation.z)[-1], validation.weight).mean()
+            error = gmse(estimate_topologies(network, validation.z)[-1], validation.weight).mean()
             history.append(Epoch(total / batches, float(error)))
     except KeyboardInterrupt:
         warnings.warn(
@@ -106,7 +108,7 @@ def fit_topologies(
 
 
 @torch.no_grad()
-def estimate(network: UnrolledPDS, z: Tensor, seed: int = 0) -> Tensor:
+def estimate_topologies(network: UnrolledPDS, z: Tensor, seed: int = 0) -> Tensor:
     """Nonnegative weights after each layer.
 
     Args:
@@ -142,6 +144,7 @@ def save_topology_network(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path.name!r}")
+    metadata = {**(metadata or {}), _FORM: repr(network)}
     tensors = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     return write_atomically(path, save(tensors, metadata=metadata))
 
@@ -158,6 +161,9 @@ def load_topology_network(network: UnrolledPDS, path: str | Path) -> dict[str, s
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
+            form = metadata.pop(_FORM, "no network")
+            if form != repr(network):
+                raise ValueError(f"{path} holds {form}, not {network!r}")
             network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError) as error:
         raise ValueError(f"{path} holds no weights of this network: {error}") from error

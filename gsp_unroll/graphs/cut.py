@@ -41,14 +41,15 @@ class GraphCut:
 
     Raises:
         TypeError: If ``part`` is not an int64 tensor.
-        ValueError: If a shape does not fit or a part is empty.
+        ValueError: If a shape does not fit, an edge is there twice or out of range, or a part is
+            empty.
     """
 
     def __init__(self, edge_index: Tensor, part: Tensor) -> None:
         if checks.tensor("part", part).dtype != torch.int64:
             raise TypeError(f"part must be an int64 tensor, got {part.dtype}")
         checks.shape("part", part, ["N"])
-        checks.shape("edge_index", checks.tensor("edge_index", edge_index), [2, "E"])
+        checks.edges("edge_index", edge_index, len(part))
         if part.numel() == 0 or int(part.min()) < 0:
             raise ValueError("part must hold numbers from 0, and at least one")
         sizes = torch.bincount(part)
@@ -65,6 +66,11 @@ class GraphCut:
         number = np.arange(len(row), dtype=np.int32 if len(row) < 2**31 else np.int64)
         shape = (len(part), len(part))
         self._rows = coo_array((number, (row, column)), shape=shape).tocsr()
+        if self._rows.nnz < len(row):
+            raise ValueError(
+                f"edge_index must hold each edge once, got {len(row) - self._rows.nnz} of its "
+                f"{len(row)} columns again"
+            )
 
     def piece(self, number: int, halo: int = 0) -> Piece:
         """Part ``number`` with all nodes at most ``halo`` edges away from it.

@@ -10,9 +10,6 @@ from torch import Tensor
 
 from gsp_unroll import checks
 
-# Rounds in which the far end of a search starts the next one.
-_SEARCHES = 1
-
 
 def partition(edge_index: Tensor, num_nodes: int, parts: int) -> Tensor:
     r"""Part of each node, by recursive bisection along the longest shortest path.
@@ -34,7 +31,8 @@ def partition(edge_index: Tensor, num_nodes: int, parts: int) -> Tensor:
 
     Raises:
         TypeError: If ``edge_index`` is not an int64 tensor.
-        ValueError: If ``edge_index`` has the wrong shape or range, or ``parts`` is out of range.
+        ValueError: If ``edge_index`` has the wrong shape or range or lacks the reverse of an edge,
+            or ``parts`` is out of range.
 
     Source: George and Liu, "An Implementation of a Pseudoperipheral Node Finder", ACM TOMS 1979,
     for the ends; level-structure bisection of graphs, Karypis and Kumar, SIAM J. Sci. Comput. 1998.
@@ -49,10 +47,19 @@ def partition(edge_index: Tensor, num_nodes: int, parts: int) -> Tensor:
     checks.positive_int("parts", parts)
     if parts > num_nodes:
         raise ValueError(f"parts must be at most the number of nodes ({num_nodes}), got {parts}")
-    rows, columns = _checked(edge_index, num_nodes)
+    checks.edges("edge_index", edge_index, num_nodes)
+    rows, columns = (end.cpu().numpy().astype(np.int32) for end in edge_index)
     # Searches convert what is not float64.
     ones = np.ones(len(rows))
     adjacency = coo_array((ones, (rows, columns)), shape=(num_nodes, num_nodes)).tocsr()
+    # The transpose holds the same entries if every edge has both directions.
+    reverse = adjacency.T.tocsr()
+    same = np.array_equal(adjacency.indptr, reverse.indptr)
+    if not same or not np.array_equal(adjacency.indices, reverse.indices):
+        raise ValueError(
+            "edge_index must hold both directions of every edge, got one of some; "
+            "torch_geometric.utils.to_undirected adds the other"
+        )
     # Searches find neighbours in the cache.
     order = reverse_cuthill_mckee(adjacency, symmetric_mode=True)
     part = np.empty(num_nodes, dtype=np.int64)
@@ -81,17 +88,6 @@ def cut_share(edge_index: Tensor, part: Tensor) -> float:
     return float((part[edge_index[0]] != part[edge_index[1]]).double().mean())
 
 
-def _checked(edge_index: Tensor, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    if checks.tensor("edge_index", edge_index).dtype != torch.int64:
-        raise TypeError(f"edge_index must be an int64 tensor, got {edge_index.dtype}")
-    checks.shape("edge_index", edge_index, [2, "E"])
-    if edge_index.numel():
-        low, high = (int(value) for value in edge_index.aminmax())
-        if low < 0 or high >= num_nodes:
-            raise ValueError(f"edge_index must lie in [0, {num_nodes}), got {low} to {high}")
-    return tuple(end.cpu().numpy().astype(np.int32) for end in edge_index)
-
-
 def _halves(adjacency: csr_array, size: int) -> np.ndarray:
     """Nodes in an order of which the first ``size`` are one half."""
     along = _along(adjacency)
@@ -112,12 +108,10 @@ def _halves(adjacency: csr_array, size: int) -> np.ndarray:
 def _along(adjacency: csr_array) -> np.ndarray | None:
     """Distance from one end of a connected graph less that from the other, of each node."""
     start = int(np.diff(adjacency.indptr).argmin())
-    for _ in range(_SEARCHES):
-        order, depth = _search(adjacency, start)
-        if len(order) < len(depth):
-            return None
-        start = int(order[-1])
-    there = _search(adjacency, start)[1]
+    order, depth = _search(adjacency, start)
+    if len(order) < len(depth):
+        return None
+    there = _search(adjacency, int(order[-1]))[1]
     return there - _search(adjacency, int(there.argmax()))[1]
 
 

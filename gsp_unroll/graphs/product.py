@@ -57,12 +57,12 @@ def space_time_edge_index(
     checks.positive_int("steps", steps)
     checks.positive_int("reach", reach)
     if isinstance(edge_index, Tensor):
-        _check_edges("edge_index", edge_index, num_nodes)
+        checks.edges("edge_index", edge_index, num_nodes)
         edge_index = [edge_index] * steps
     else:
         edge_index = list(edge_index)
         for t, edges in enumerate(edge_index):
-            _check_edges(f"edge_index[{t}]", edges, num_nodes)
+            checks.edges(f"edge_index[{t}]", edges, num_nodes)
     if len(edge_index) != steps:
         raise ValueError(
             f"edge_index must be one tensor or one for each of {steps} steps, got {len(edge_index)}"
@@ -191,19 +191,6 @@ def _other_keys(data: Data) -> list[str]:
 
 def _is_at_nodes(value: object, num_nodes: int) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0 and len(value) == num_nodes
-
-
-def _check_edges(name: str, edge_index: Tensor, num_nodes: int) -> None:
-    """An index out of range would be a node of another step; a Graph checks all else."""
-    if checks.tensor(name, edge_index).dtype != torch.int64:
-        raise TypeError(f"{name} must be an int64 tensor, got {edge_index.dtype}")
-    checks.shape(name, edge_index, [2, "E"])
-    if edge_index.numel():
-        low, high = (int(value) for value in edge_index.aminmax())
-        if low < 0 or high >= num_nodes:
-            raise ValueError(
-                f"{name} must lie in [0, num_nodes) = [0, {num_nodes}), got {low} to {high}"
-            )
 
 
 def _check_sequence(sequence: list[Data]) -> None:

@@ -119,7 +119,8 @@ class KernelTrend(Trend):
     def kernel(self, attributes: Tensor) -> Tensor:
         """Covariance ``[*, N, N]`` between nodes with ``attributes [*, A, N]``."""
         a = attributes / self.learned("length")[:, None].to(attributes)
-        square = (a.unsqueeze(-1) - a.unsqueeze(-2)).square().sum(-3)
+        own = a.square().sum(-2)
+        square = (own.unsqueeze(-1) + own.unsqueeze(-2) - 2 * a.mT @ a).clamp(min=0)
         d = (3 * square + _NOTHING).sqrt()
         line = attributes.mT @ (attributes * self.learned("slope")[:, None].to(attributes))
         return (1 + d) * (-d).exp() + line + self.learned("constant").to(attributes)

@@ -19,7 +19,8 @@ class SignalScale:
     """Units of signals and attributes.
 
     Attributes:
-        signal: Standard deviation of each channel about the mean of its graph ``[C]``.
+        signal: Standard deviation of each channel about the mean of its graph ``[C]``; about zero
+            where no mean is taken away.
         mean: Mean of each attribute ``[A]``.
         spread: Standard deviation of each attribute ``[A]``.
     """
@@ -33,7 +34,7 @@ def moments(group: SignalGroup) -> Tensor:
     """Sums from which :func:`scale_of` follows, float64; those of several groups add up.
 
     Args:
-        group: Signals that are about their mean already.
+        group: Signals about what they are measured from.
     """
     parts = [group.signal.double().square().sum((0, 2)), group.known.sum((0, 2)).double()]
     if group.attributes is not None:
@@ -61,8 +62,9 @@ def scale_of(total: Tensor, like: SignalGroup, together: Collection[int] = ()) -
     variance = second / total[-1] - mean.square()
     # A constant may differ from its mean by rounding, which is no attribute.
     real = variance > ROUNDING * torch.finfo(total.dtype).eps * mean.square()
-    variance = torch.where(real, variance, 1)
+    variance = torch.where(real, variance, 0)
     if together:
         columns = list(together)
         variance[columns] = variance[columns].mean()
+    variance = torch.where(variance > 0, variance, 1)
     return SignalScale(signal, mean.float(), variance.sqrt().float())

@@ -69,6 +69,8 @@ def test_components_where_a_channel_is_unknown_are_left_out():
         (lambda d, p: GraphPieces([d], p), TypeError, "data must be a .*Data, got list"),
         (lambda d, p: GraphPieces(d, p[:2]), ValueError, r"part must have shape \[3\]"),
         (lambda d, p: GraphPieces(Data(x=d.x), p), ValueError, "edge_index is missing"),
+        (lambda d, p: GraphPieces(d.clone().update({"node": p}), p), ValueError,
+         "data.node must be renamed"),
         (lambda d, p: GraphPieces(d, p, halo=-1), ValueError, "halo must be at least 0"),
         (lambda d, p: GraphPieces(d, p)[2], IndexError, r"number must be in \[0, 2\), got 2"),
         (lambda d, p: GraphPieces(d, p)[1], ValueError,

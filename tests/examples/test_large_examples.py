@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 def table(text: str) -> dict[str, float]:
     """Errors by method."""
-    rows = [line.split() for line in text.splitlines() if line.startswith("  ")]
-    return {row[0]: float(row[-2] if row[-1] == "°C" else row[-1]) for row in rows}
+    rows = [line.removesuffix(" °C").rsplit(maxsplit=1) for line in text.splitlines()
+            if line.startswith("  ")]  # fmt: skip
+    return {name.strip().removesuffix(" RMSE").strip(): float(error) for name, error in rows}
 
 
 def test_million_nodes_prints_a_table_and_draws(monkeypatch, tmp_path, capsys):
@@ -29,7 +30,7 @@ def test_million_nodes_prints_a_table_and_draws(monkeypatch, tmp_path, capsys):
     assert not stop.value.code
     out = capsys.readouterr().out
     errors = table(out)
-    assert set(errors) == {"mean", "nearest", "GLR", "learned"}
+    assert set(errors) == {"mean", "nearest", "GLR", "regression + GLR", "learned"}
     assert errors["GLR"] < errors["mean"]
     assert "5 pieces" in out
     assert picture.stat().st_size > 10_000

@@ -74,3 +74,12 @@ def test_to_pyg_and_back():
 def test_what_cannot_be_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_what_is_kept_between_calls_serves_autograd_whoever_asked_first():
+    half = torch.rand(num_edges(13), dtype=torch.float64)
+    with torch.inference_mode():
+        to_matrix(half)
+        degrees(half)
+    (to_matrix(half.requires_grad_()).sum() + degrees(half).sum()).backward()
+    assert torch.equal(half.grad, torch.full_like(half, 4.0))

@@ -10,7 +10,7 @@ import torch
 
 import gsp_unroll
 from gsp_unroll.graph_learning import (
-    PUBLISHED,
+    INPAINTING_DRIVEN_PUBLISHED,
     InpaintingDrivenConfig,
     InpaintingDrivenGraph,
     InpaintingDrivenNetwork,
@@ -25,7 +25,7 @@ from gsp_unroll.training.log import Progress
 EXACT = InpaintingDrivenConfig(cg_steps=60, neighbours=4, sparsity=0.0, p1=0.8, p2=0.4)
 FORMS = {
     "ours": InpaintingDrivenConfig(),
-    "published": PUBLISHED,
+    "published": INPAINTING_DRIVEN_PUBLISHED,
     "offdiagonal": InpaintingDrivenConfig(gradient="offdiagonal"),
     "free": InpaintingDrivenConfig(mean_degree=None, step=0.02, sparsity=0.1),
 }

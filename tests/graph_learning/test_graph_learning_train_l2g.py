@@ -14,7 +14,7 @@ from gsp_unroll.graph_learning import (
     GraphsConfig,
     L2GConfig,
     UnrolledPDS,
-    estimate,
+    estimate_topologies,
     fit_topologies,
     gmse,
     load_topology_network,
@@ -41,16 +41,16 @@ def l2g() -> L2G:
 @pytest.mark.parametrize("make", [l2g, lambda: UnrolledPDS(5)])
 def test_it_learns_and_gives_nonnegative_weights(make):
     network = make()
-    before = float(gmse(estimate(network, TEST.z)[-1], TEST.weight).mean())
+    before = float(gmse(estimate_topologies(network, TEST.z)[-1], TEST.weight).mean())
     history = fit(network)
-    weight = estimate(network, TEST.z)
+    weight = estimate_topologies(network, TEST.z)
     assert len(history) == 4
     assert history[-1].loss < history[0].loss
     assert float(gmse(weight[-1], TEST.weight).mean()) < before
     assert bool((weight >= 0).all())
     again = make()
     assert fit(again) == history
-    assert torch.equal(estimate(again, TEST.z), weight)
+    assert torch.equal(estimate_topologies(again, TEST.z), weight)
 
 
 def test_a_stop_keeps_what_was_learned(monkeypatch):
@@ -84,11 +84,13 @@ def test_weights_come_back_from_a_file(tmp_path):
     torch.manual_seed(5)
     other = L2G(8, layers=5, hidden=4, latent=3, features=3)
     assert load_topology_network(other, path) == {"graphs": "ba"}
-    assert torch.equal(estimate(other, TEST.z), estimate(network, TEST.z))
-    with pytest.raises(ValueError, match="holds no weights of this network"):
+    assert torch.equal(estimate_topologies(other, TEST.z), estimate_topologies(network, TEST.z))
+    with pytest.raises(ValueError, match="holds"):
         load_topology_network(L2G(9, layers=5), path)
-    with pytest.raises(ValueError, match="holds no weights of this network"):
+    with pytest.raises(ValueError, match="holds"):
         load_topology_network(network, tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="residual=False"):
+        load_topology_network(L2G(8, layers=5, hidden=4, latent=3, features=3, residual=True), path)
     with pytest.raises(ValueError, match=r"path must end in \.safetensors"):
         save_topology_network(network, tmp_path / "net.pt")
 

@@ -44,6 +44,12 @@ def test_every_node_is_inner_once():
         (lambda: GraphCut(ring(3), torch.tensor([0, 2, 2])), ValueError, "got none in part 1"),
         (lambda: GraphCut(ring(3), torch.tensor([0, -1, 0])), ValueError, "numbers from 0"),
         (lambda: GraphCut(both_ways([]), torch.zeros(0).long()), ValueError, "at least one"),
+        (lambda: GraphCut(EDGES.repeat(1, 2), PART), ValueError, "each edge once"),
+        (
+            lambda: GraphCut(ring(3) + 1, torch.tensor([0, 1, 0])),
+            ValueError,
+            "edge_index must lie in",
+        ),
         (lambda: GraphCut(EDGES, PART).piece(5), ValueError, "number must be below 5, got 5"),
         (lambda: GraphCut(EDGES, PART).piece(0, -1), ValueError, "halo must be at least 0"),
     ],
