@@ -12,8 +12,8 @@ baselines never see January or July, the months tested:
   mean and the leading patterns (EOFs) over those months are known, too;
 - ``elsewhere``: fitted to the other months of the other country, knowing heights and positions,
   which are turned and mirrored at random, so that no place is learned;
-- baselines: hyperparameters chosen on the other months of the country tested. Two know more: "past:
-  Gaussian" has the mean and covariance of the stations over those months, as ``in place`` has.
+- baselines: hyperparameters chosen on the other months of the country tested. "past: Gaussian" has
+  the mean and covariance of the stations over those months, as ``in place`` has.
 
 A method that the result has already is not run again: stop and start as you like, and delete the
 file to measure anew.
