@@ -27,8 +27,8 @@ class L2G(UnrolledPDS):
         latent: Length of its latent variable (default: 16).
         features: Length of its encoding (default: 16).
         slope: Slope of the leaky ReLU below zero (default: 0.01).
-        residual: The autoencoder corrects the estimate in place of making a new one; it learns
-            many times as fast (default: ``False``, as published).
+        residual: The autoencoder corrects the estimate in place of making a new one, which short
+            trainings are the better for (default: ``False``, as published).
 
     Shapes:
         - **z:** ``[*, m (m - 1) / 2]``
