@@ -126,7 +126,7 @@ def gaussian(
     stations: Stations, y: np.ndarray, seen: np.ndarray, *, shrinkage: float
 ) -> np.ndarray:
     """Conditional mean given the samples, with the past mean and covariance of the stations."""
-    mean, covariance = _climate(stations)
+    mean, covariance = climate(stations)
     nodes = len(mean)
     own = shrinkage * np.trace(covariance) / nodes
     # An unknown level of the whole signal is a constant covariance.
@@ -182,11 +182,6 @@ def tuned(
         for k, method in enumerate(candidates):
             error[k] += np.square((method(stations, y, seen) - y)[~seen]).mean()
     return candidates[int(error.argmin())]
-
-
-@lru_cache(maxsize=8)
-def _climate(stations: Stations) -> tuple[np.ndarray, np.ndarray]:
-    return climate(stations)
 
 
 @lru_cache(maxsize=8)

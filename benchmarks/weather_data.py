@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from gsp_unroll.data.stations import Stations
@@ -25,6 +27,7 @@ def training(stations: Stations) -> list[np.ndarray]:
     return found
 
 
+@cache
 def climate(stations: Stations) -> tuple[np.ndarray, np.ndarray]:
     """Mean ``[N]`` and covariance ``[N, N]`` of stations over what is learned from.
 

@@ -33,6 +33,7 @@ from gsp_unroll.graph_learning import (
 )
 from gsp_unroll.graph_learning.inpainting_driven_network import row_mean, with_mean_degree
 from gsp_unroll.graph_learning.nearest_rows import row_distance
+from gsp_unroll.graph_learning.space_time_prior import laplacian_matrix
 
 Curves = dict[str, list[float]]
 
@@ -66,7 +67,7 @@ def synthetic(args: argparse.Namespace, generator: torch.Generator) -> tuple[Ten
     near = torch.zeros_like(distance, dtype=torch.bool)
     near.scatter_(1, distance.argsort(1)[:, 1:4], True)
     truth = torch.exp(-(distance**2) / distance[near].square().mean()) * (near | near.T)
-    values, vectors = torch.linalg.eigh(torch.diag(truth.sum(1)) - truth)
+    values, vectors = torch.linalg.eigh(laplacian_matrix(truth))
     scale = torch.where(values > 1e-9, values.clamp(min=1e-9).rsqrt(), 0)
     noise = torch.randn(args.nodes, args.times, generator=generator, dtype=torch.float64)
     x = (vectors * scale) @ noise

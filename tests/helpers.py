@@ -8,7 +8,10 @@ built from ``topology.ends`` by indexing only: autograd gives their gradients wi
 from __future__ import annotations
 
 import re
+import runpy
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +20,8 @@ from torch import Tensor
 from gsp_unroll.models import UGLRPlus
 from gsp_unroll.ops import available_backends
 from gsp_unroll.topology import BACKENDS, Graph, Grid, Topology
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -280,3 +285,11 @@ def uglr_plus_with_all(*args: int, **changes: int | str | bool) -> UGLRPlus:
             if re.search(r"mask|mean|carry", name):
                 parameter.add_(0.05 * torch.randn_like(parameter))
     return model
+
+
+def run_example(monkeypatch, script: str, *arguments) -> int:
+    """Run a script of ``examples/`` as a user does; its exit code."""
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+    return stop.value.code or 0

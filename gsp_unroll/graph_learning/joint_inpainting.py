@@ -81,7 +81,7 @@ def inpaint(
 
     if mu is None:
         # Only what is missing moves.
-        x = torch.where(mask, y, x)
+        x = fill_missing(x, y, mask)
         residual = torch.where(mask, 0, -prior(x))
 
         def operator(v: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def inpaint(
         inverse = 1 / torch.where(diagonal > 0, diagonal, 1)
     change = _conjugate_gradients(operator, residual, inverse, steps)
     x = x + change
-    return torch.where(mask, y, x) if mu is None else x
+    return fill_missing(x, y, mask) if mu is None else x
 
 
 def fill_missing(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:

@@ -92,14 +92,15 @@ def solve_pds(
     going = torch.arange(len(flat), device=z.device)
     given = scalars(*(flat.new_tensor(number) for number in (step, alpha, beta)))
     w, v = start(flat)
+    left = flat
     for k in range(1, max_iterations + 1):
-        w, v = pds_step(w, v, flat[going], given)
+        w, v = pds_step(w, v, left, given)
         if k % _LOOK_EVERY and k < max_iterations:
             continue
-        value[going], residual[going] = _primal(v, flat[going], alpha, beta)
+        value[going], residual[going] = _primal(v, left, alpha, beta)
         iterations[going] = k
         unsolved = residual[going] > tolerance
-        going, w, v = going[unsolved], w[unsolved], v[unsolved]
+        going, left, w, v = going[unsolved], left[unsolved], w[unsolved], v[unsolved]
         if not len(going):
             break
     # A NaN is not above the tolerance: such a graph has left the loop, too.

@@ -11,6 +11,7 @@ from torch import Tensor
 from gsp_unroll import checks
 from gsp_unroll.graph_learning.half_vector import from_matrix, num_nodes, to_matrix
 from gsp_unroll.graph_learning.smoothness import distances_from_covariance
+from gsp_unroll.graph_learning.space_time_prior import laplacian_matrix
 
 
 def barabasi_albert(count: int, nodes: int, attach: int, rng: np.random.Generator) -> np.ndarray:
@@ -208,8 +209,7 @@ def sample_distances(
     checks.positive_int("signals", signals)
     checks.in_range("ridge", ridge, 0, open_low=True)
     count, m = len(weight), num_nodes(weight)
-    adjacency = to_matrix(weight.double())
-    laplacian = torch.diag_embed(adjacency.sum(-1)) - adjacency
+    laplacian = laplacian_matrix(to_matrix(weight.double()))
     eye = torch.eye(m, dtype=torch.float64)
     if signals < m:
         factor = rng.standard_normal((count, m, signals))

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-
-import pytest
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "inpainting_driven_graph.py"
-
-
-def run(monkeypatch, *arguments) -> int:
-    monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    return stop.value.code or 0
+from helpers import run_example
 
 
 def test_it_finds_more_edges_than_nearest_rows_and_draws(monkeypatch, tmp_path, capsys):
     picture = tmp_path / "picture.png"
     size = ["--nodes", 12, "--times", 150, "--repeats", 1, "--steps", 2, "--missing", 0.1]
-    assert run(monkeypatch, *size, "--skip-weather", "--out", picture) == 0
+    assert (
+        run_example(
+            monkeypatch, "inpainting_driven_graph.py", *size, "--skip-weather", "--out", picture
+        )
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     methods = lines[1].split()[1:5]
     values = [float(v) for v in next(row for row in lines if "10%" in row).split()[1:9]]
@@ -34,5 +26,5 @@ def test_it_finds_more_edges_than_nearest_rows_and_draws(monkeypatch, tmp_path, 
 
 
 def test_bad_options_are_refused(monkeypatch, capsys):
-    assert run(monkeypatch, "--missing", "1.5") == 2
+    assert run_example(monkeypatch, "inpainting_driven_graph.py", "--missing", "1.5") == 2
     assert "between 0.005 and 0.9" in capsys.readouterr().err

