@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_use_examples import run
+from helpers import run_example
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +14,7 @@ def _needs_scikit_learn():
 def test_the_club_is_classified_and_drawn(monkeypatch, tmp_path, capsys):
     picture = tmp_path / "club.png"
     options = ["--data", "karate", "--labels", "1", "3", "--repeats", "3", "--choose", "1"]
-    assert run(monkeypatch, "classify.py", *options, "--gtv", "--out", picture) == 0
+    assert run_example(monkeypatch, "classify.py", *options, "--gtv", "--out", picture) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "34 nodes" in lines[0]
     assert lines[1].split()[-1] == "LabelSpreading"
@@ -28,5 +28,5 @@ def test_the_club_is_classified_and_drawn(monkeypatch, tmp_path, capsys):
 
 
 def test_options_are_checked(monkeypatch, capsys):
-    assert run(monkeypatch, "classify.py", "--labels", "0") == 2
+    assert run_example(monkeypatch, "classify.py", "--labels", "0") == 2
     assert "must be at least 1" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_use_examples import run
+from helpers import run_example
 
 pytest.importorskip("matplotlib")
 
@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib")
 def test_a_small_surface_is_restored_and_drawn(monkeypatch, tmp_path, capsys):
     picture = tmp_path / "mesh.png"
     options = ["--vertices", "300", "--observed", "0.3", "--out", picture]
-    assert run(monkeypatch, "restore_mesh.py", *options) == 0
+    assert run_example(monkeypatch, "restore_mesh.py", *options) == 0
     out = capsys.readouterr().out
     assert "300 vertices, 596 triangles" in out
     smooth = [line.split() for line in out.partition("smooth")[2].splitlines()]
@@ -25,7 +25,9 @@ def test_a_broken_file_and_none(monkeypatch, tmp_path, capsys):
     flat = tetrahedron.replace("0 0 1\n3", "0 1 0\n3")
     bad = tmp_path / "bad.off"
     bad.write_text(flat)
-    assert run(monkeypatch, "restore_mesh.py", "--mesh", bad, "--out", tmp_path / "m.png") == 2
+    assert (
+        run_example(monkeypatch, "restore_mesh.py", "--mesh", bad, "--out", tmp_path / "m.png") == 2
+    )
     assert "triangles with an area" in capsys.readouterr().err
-    assert run(monkeypatch, "restore_mesh.py", "--mesh", tmp_path / "none.off") == 2
+    assert run_example(monkeypatch, "restore_mesh.py", "--mesh", tmp_path / "none.off") == 2
     assert "none.off" in capsys.readouterr().err
