@@ -14,7 +14,7 @@ from typing import Any
 from measure import RESULTS
 from report import fill_page, table
 from weather import SEASONS, SHARES
-from weather_baselines import BASELINES
+from weather_baselines import BASELINES, BOUNDS
 
 PAGE = Path(__file__).parents[1] / "docs" / "gallery.md"
 
@@ -32,7 +32,7 @@ def country_table(rows: Rows, country: str) -> str:
     best = {name: best_baseline(rows[name])[0] for name in names}
     methods = list(rows[names[0]])
     lines = []
-    for method in sorted(methods, key=lambda method: method not in BASELINES):
+    for method in sorted(methods, key=_rank):
         cells = []
         for name in names:
             errors = rows[name][method]
@@ -41,6 +41,11 @@ def country_table(rows: Rows, country: str) -> str:
         lines.append([method, *cells])
     headers = ["RMSE in °C", *(name.removeprefix(f"{country} ") for name in names)]
     return table(headers, lines)
+
+
+def _rank(method: str) -> int:
+    """Baselines first, networks last."""
+    return 0 if method in BASELINES else 1 if method in BOUNDS else 2
 
 
 def best_baseline(methods: dict[str, list[float]], past: bool = False) -> tuple[str, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metadata
@@ -10,13 +12,20 @@ from gsp_unroll.models.config import OPTIONS
 
 # Says how gradients are computed, not what is.
 _FREE = ("checkpointing",)
+# Of which there may be more than in the weights.
+_GROW = ("blocks", "layers")
+# Networks of one form but for what a layer solves.
+_ALIKE = {"uglr", "ugtv"}
 
 
 def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     """Copy ``weights`` into ``network`` and return the runs that these weights have behind them.
 
-    What the network has of :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights is left as
-    it is: a new network computes the same with it as without.
+    The weights may be of a smaller network, which learns faster: further blocks, and further layers
+    of a block, start as copies of its last. uGLR may start from uGTV and the other way round; the
+    scalars that only one of them has are left as they are. So is what the network has of
+    :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights: a new network computes the same
+    with it as without.
 
     Args:
         network: Changed in place.
@@ -30,11 +39,32 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     differing = [
         f"{key}: {theirs[key]!r} there, {ours[key]!r} here"
         for key in ours
-        if key not in _FREE and ours[key] != theirs[key] and not (key in OPTIONS and ours[key])
+        if ours[key] != theirs[key] and not _may_differ(key, ours[key], theirs[key])
     ]
     if differing:
         raise ValueError(
             f"train.init {weights!r} is of a network of another form ({'; '.join(differing)})"
         )
-    network.load_state_dict({**network.state_dict(), **source.state_dict()})
+    given = source.state_dict()
+    network.load_state_dict(
+        {
+            name: given.get(_origin(name, theirs), value)
+            for name, value in network.state_dict().items()
+        }
+    )
     return json.loads(pretrained_metadata(weights).get("history", "[]"))
+
+
+def _may_differ(key: str, ours: Any, theirs: Any) -> bool:
+    if key == "name":
+        return {ours, theirs} == _ALIKE
+    return key in _FREE or (key in OPTIONS and ours) or (key in _GROW and ours > theirs)
+
+
+def _origin(name: str, size: Mapping[str, Any]) -> str:
+    """The parameter of a network of ``size`` from which the parameter ``name`` starts."""
+    return re.sub(
+        rf"\b({'|'.join(_GROW)})\.(\d+)",
+        lambda part: f"{part[1]}.{min(int(part[2]), size[part[1]] - 1)}",
+        name,
+    )
