@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metadata
@@ -21,11 +20,11 @@ _ALIKE = {"uglr", "ugtv"}
 def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     """Copy ``weights`` into ``network`` and return the runs that these weights have behind them.
 
-    The weights may be of a smaller network, which learns faster: further blocks, and further layers
-    of a block, start as copies of its last. uGLR may start from uGTV and the other way round; the
-    scalars that only one of them has are left as they are. So is what the network has of
-    :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights: a new network computes the same
-    with it as without.
+    The weights may be of a smaller network, which learns faster: further blocks start as copies of
+    its last; further layers as they are, since learned CG steps diverge on what other steps have
+    left. uGLR may start from uGTV and the other way round, with layers as they are. So is what the
+    network has of :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights: a new network
+    computes the same with it as without.
 
     Args:
         network: Changed in place.
@@ -46,9 +45,11 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
             f"train.init {weights!r} is of a network of another form ({'; '.join(differing)})"
         )
     given = source.state_dict()
+    if ours["name"] != theirs["name"]:
+        given = {name: value for name, value in given.items() if ".layers." not in name}
     network.load_state_dict(
         {
-            name: given.get(_origin(name, theirs), value)
+            name: given.get(_origin(name, theirs["blocks"]), value)
             for name, value in network.state_dict().items()
         }
     )
@@ -61,10 +62,6 @@ def _may_differ(key: str, ours: Any, theirs: Any) -> bool:
     return key in _FREE or (key in OPTIONS and ours) or (key in _GROW and ours > theirs)
 
 
-def _origin(name: str, size: Mapping[str, Any]) -> str:
-    """The parameter of a network of ``size`` from which the parameter ``name`` starts."""
-    return re.sub(
-        rf"\b({'|'.join(_GROW)})\.(\d+)",
-        lambda part: f"{part[1]}.{min(int(part[2]), size[part[1]] - 1)}",
-        name,
-    )
+def _origin(name: str, blocks: int) -> str:
+    """The parameter of a network of so many blocks from which the parameter ``name`` starts."""
+    return re.sub(r"^blocks\.(\d+)", lambda k: f"blocks.{min(int(k[1]), blocks - 1)}", name)

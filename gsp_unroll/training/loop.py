@@ -512,9 +512,10 @@ class _Trainer:
 
     def _part(self) -> dict[str, Any]:
         """What this run added to what its first weights had behind them."""
-        config = self.config
+        config, size = self.config, self.config.model
         device = self.fabric.device
         return {
+            "network": f"{size.name}, {size.blocks} x {size.layers} x {size.cg_steps}",
             "images": config.data.folder or "photographs inside scikit-image",
             "files": len(self.dataset.names),
             "steps": self.now.step,
