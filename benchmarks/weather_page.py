@@ -61,9 +61,9 @@ def best_baseline(methods: dict[str, list[float]], past: bool = False) -> tuple[
 
 def summary(rows: Rows) -> str:
     """Change against the best baseline of each row: the mean over rows, and the worst row."""
-    learned = [m for m in next(iter(rows.values()), {}) if m not in BASELINES]
+    others = [m for m in next(iter(rows.values()), {}) if m not in BASELINES]
     lines = []
-    for method in learned:
+    for method in sorted(others, key=_rank):
         for past in (False, True) if method.endswith("in place") else (False,):
             change = {
                 row: statistics.mean(methods[method]) / best_baseline(methods, past)[1] - 1
