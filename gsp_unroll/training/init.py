@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+from torch import nn
+
 from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metadata
 from gsp_unroll.models.config import OPTIONS
 
@@ -21,10 +23,10 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     """Copy ``weights`` into ``network`` and return the runs that these weights have behind them.
 
     The weights may be of a smaller network, which learns faster: further blocks start as copies of
-    its last; further layers as they are, since learned CG steps diverge on what other steps have
-    left. uGLR may start from uGTV and the other way round, with layers as they are. So is what the
-    network has of :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights: a new network
-    computes the same with it as without.
+    its last, further layers change nothing at first (copies would diverge: learned CG steps fit
+    what the steps before them leave). What the network has of
+    :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights changes nothing either. uGLR may
+    start from uGTV and the other way round, without what their layers have learned.
 
     Args:
         network: Changed in place.
@@ -47,6 +49,10 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     given = source.state_dict()
     if ours["name"] != theirs["name"]:
         given = {name: value for name, value in given.items() if ".layers." not in name}
+    else:
+        for block in network.blocks:
+            for layer in block.layers[theirs["layers"] :]:
+                nn.init.zeros_(layer.cg.alpha)
     network.load_state_dict(
         {
             name: given.get(_origin(name, theirs["blocks"]), value)
