@@ -32,11 +32,12 @@ from gsp_unroll.models import (
 from gsp_unroll.models.detrended import DetrendedNetwork, graph_mean
 from gsp_unroll.nn import KernelTrend, LinearTrend, Trend
 from gsp_unroll.signals import SignalGroup, collect, hide
-from gsp_unroll.signals.scale import ROUNDING, SignalScale, moments, scale_of
+from gsp_unroll.signals.scale import ROUNDING, SignalScale, moments, origin_of, scale_of
 from gsp_unroll.topology import Graph, Topology
 from gsp_unroll.topology.from_data import from_planar
 from gsp_unroll.training.average import average_gradients
 from gsp_unroll.training.ema import EMA
+from gsp_unroll.training.gradients import with_gradients
 from gsp_unroll.training.log import Progress
 from gsp_unroll.training.optimizer import OPTIMIZERS, make_optimizer
 from gsp_unroll.training.schedule import learning_rate, progress
@@ -54,6 +55,8 @@ _METADATA = "graph_signal_model"
 _SURVEYED = 100
 # Steps in a row without a finite gradient after which a fit gives up.
 _BAD_STEPS = 20
+# Signals beyond lose digits, or all of them, in float32.
+_SMALLEST, _LARGEST = 1e-30, 1e30
 
 SMALL = ModelConfig(
     name="uglr-plus", blocks=3, layers=1, cg_steps=8, heads=4, features=8, maps=32,
@@ -163,6 +166,7 @@ class GraphSignalModel:
         """The fitted network, which restores what the trend leaves; ``None`` before."""
         return None if self._model is None else self._model.network
 
+    @with_gradients
     def fit(
         self, data: Data | Sequence[Data] | DataLoader, group: ProcessGroup | None = None
     ) -> Self:
@@ -186,9 +190,9 @@ class GraphSignalModel:
         Raises:
             FloatingPointError: If the loss or its gradient stays infinite or NaN.
             TypeError: If a dtype or type does not fit.
-            ValueError: If shapes do not fit, nothing is known in a connected component, or
-                attributes for the trend or to rotate are missing. What was fitted before is then
-                still there.
+            ValueError: If shapes do not fit, nothing is known in a connected component, nothing can
+                be hidden, a loader gives nothing in a later pass, or attributes for the trend or to
+                rotate are missing. What was fitted before is then still there.
         """
         # The random numbers of the caller are left alone.
         with torch.random.fork_rng(devices=[]):
@@ -202,7 +206,7 @@ class GraphSignalModel:
                 parts = self._drawn(groups)
             torch.manual_seed(self.seed)
             network = build(_for_data(self.config, first))
-            model = self._around(network, scale).to(self.device)
+            model = self._around(network, scale).to(self.device, torch.float32)
             average, history = EMA(model, self.ema), []
             try:
                 self._descend(model.train(), parts, average, history, group)
@@ -325,9 +329,12 @@ class GraphSignalModel:
         kept = json.loads(metadata[_METADATA])
         model = cls(network.config, trend=kept["trend"], device=device)
         scale = SignalScale(
-            *(torch.tensor(kept[field.name]) for field in dataclasses.fields(SignalScale))
+            *(
+                torch.tensor(kept[field.name], dtype=torch.float64)
+                for field in dataclasses.fields(SignalScale)
+            )
         )
-        model._model = model._around(network, scale).to(device).eval()
+        model._model = model._around(network, scale).to(device, torch.float32).eval()
         if model._model.trend is not None:
             learned = {name: torch.tensor(value) for name, value in kept.get("learned", {}).items()}
             model._model.trend.load_state_dict(learned)
@@ -371,16 +378,25 @@ class GraphSignalModel:
         self, groups: Iterable[SignalGroup], processes: ProcessGroup | None
     ) -> tuple[SignalGroup, SignalScale]:
         """The first group, and what signals and attributes are measured in."""
-        first, total = None, None
+        first, total, hideable = None, None, False
         for group in groups:
-            first = first or group
-            now = moments(group)
+            if first is None:
+                first, origin = group, origin_of(group)
+                if processes is not None:
+                    torch.distributed.all_reduce(origin, torch.distributed.ReduceOp.MIN, processes)
+            now = moments(group, origin)
             total = now if total is None else total + now
+            hideable = hideable or _can_hide(group)
         if first is None:
             raise ValueError("data must hold at least one graph signal, got an empty loader")
+        if not hideable:
+            raise ValueError(
+                "data must know two values or more in some connected component, so that one can be "
+                "hidden and learned to restore; got one in each"
+            )
         if processes is not None:
             torch.distributed.all_reduce(total, group=processes)
-        return first, scale_of(total, first, self.rotate)
+        return first, scale_of(total, first, origin, self.rotate)
 
     def _drawn(self, groups: Sequence[SignalGroup]) -> Iterator[tuple[SignalGroup, Tensor]]:
         """Batches of signals on one graph, and what of each is left observed, for ever."""
@@ -397,9 +413,16 @@ class GraphSignalModel:
         """What a loader gives, and what of each is left observed, for ever."""
         generator = torch.Generator().manual_seed(self.seed)
         while True:
+            found = False
             for group in self._steps(loader):
+                found = True
                 share = self._share(len(group), generator)
                 yield group, hide(group.topology, group.known, share, generator)
+            if not found:
+                raise ValueError(
+                    "data must be a loader that can be gone through again and again, got nothing "
+                    "in a later pass"
+                )
 
     def _descend(
         self,
@@ -473,16 +496,22 @@ class GraphSignalModel:
     def _ready(self, group: SignalGroup) -> tuple[SignalGroup, Tensor | int]:
         """On the device, about the mean of what is known, in single precision; and that mean."""
         topology, known = group.topology.to(self.device), group.known.to(self.device)
-        signal = group.signal.to(self.device, torch.float64)
+        signal = group.signal.detach().to(self.device, torch.float64)
         offset = 0 if self.trend == "none" else graph_mean(topology, signal, known)
         # A constant may differ from its mean by rounding, which is no signal.
         centred = signal - offset
         nothing = centred.abs() <= ROUNDING * torch.finfo(group.signal.dtype).eps * signal.abs()
-        centred = torch.where(known & ~nothing, centred, 0).float()
+        centred = torch.where(known & ~nothing, centred, 0)
+        largest = float(centred.abs().max())
+        if largest and not _SMALLEST <= largest <= _LARGEST:
+            raise ValueError(
+                f"data.x must lie between {_SMALLEST:g} and {_LARGEST:g}, or differ from its mean "
+                f"by that, since the network computes in float32; got {largest:g}: scale it"
+            )
         extra = group.attributes
-        extra = None if extra is None else extra.to(self.device, torch.float32)
+        extra = None if extra is None else extra.detach().to(self.device)
         inner = group.inner.to(self.device)
-        return SignalGroup(topology, centred, known, extra, inner), offset
+        return SignalGroup(topology, centred.float(), known, extra, inner), offset
 
     def _fitted(self) -> DetrendedNetwork:
         if self._model is None:
@@ -524,6 +553,12 @@ def _loss(model: DetrendedNetwork, part: SignalGroup, kept: Tensor) -> Tensor:
     error = (restored - part.signal) / model.scale.signal.to(restored)[:, None]
     hidden = _hidden(part, kept)
     return torch.where(hidden, error, 0).square().sum() / hidden.sum().clamp(min=1)
+
+
+def _can_hide(group: SignalGroup) -> bool:
+    """Whether something is known besides the one sample that each component keeps."""
+    kept = hide(group.topology, group.known, torch.zeros(len(group)), torch.Generator())
+    return bool(_hidden(group, kept).any())
 
 
 def _hidden(part: SignalGroup, kept: Tensor) -> Tensor:

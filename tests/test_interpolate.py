@@ -229,3 +229,41 @@ def test_networks_take_the_same_signals_as_interpolate():
     assert out.shape == one.x.shape
     assert torch.equal(out[one.mask], one.x[one.mask])
     assert torch.equal(model.restore(marked).x, out)
+
+
+@pytest.mark.parametrize("prior", ["glr", "gtv"])
+@pytest.mark.parametrize("scale", [1e-50, 1e-300, 1e200])
+def test_weights_far_from_single_precision_weigh_a_float32_signal(prior, scale):
+    x = torch.tensor([0.0, NAN, NAN, 3.0, NAN])
+    weight = torch.full((4,), scale, dtype=torch.float64)
+    # A jump over the weakest edge costs GTV least, and one edge to a node decides alone.
+    weight[1], weight[3] = weight[1] / 2, weight[3] / 1e6
+    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
+    data = Data(
+        x=x,
+        edge_index=torch.cat([edges, edges.flip(0)], dim=1),
+        edge_weight=torch.cat([weight, weight]),
+    )
+    expected = [0.0, 0.75, 2.25, 3.0, 3.0] if prior == "glr" else [0.0, 0.0, 3.0, 3.0, 3.0]
+    out = interpolate(data, prior, tolerance=1e-8).x
+    torch.testing.assert_close(out, torch.tensor(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_small_weights_are_held_against_each_other_too():
+    edges = torch.tensor([[0, 1], [1, 0]])
+    data = Data(
+        x=torch.tensor([0.0, NAN]), edge_index=edges, edge_weight=torch.tensor([1e-9, 9e-9])
+    )
+    with pytest.raises(ValueError, match="must be the same in both directions"):
+        interpolate(data)
+
+
+def test_messages_speak_of_the_signal_of_the_caller():
+    edges = torch.tensor([[0, 1], [1, 0]])
+    given = {"x": torch.tensor([0.0, NAN]), "edge_index": edges}
+    with pytest.raises(ValueError, match=r"data\.x must be finite where observed.*index \(1,\)"):
+        interpolate(Data(**given, mask=torch.ones(2, dtype=torch.bool)))
+    with pytest.raises(ValueError, match=r"data\.edge_index on cpu, data\.edge_weight on meta"):
+        interpolate(Data(**given, edge_weight=torch.ones(2, device="meta")))
+    with pytest.raises(ValueError, match=r"data\.num_nodes = 3 nodes, got 2"):
+        interpolate(Data(**given, num_nodes=3))

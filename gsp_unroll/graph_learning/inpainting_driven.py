@@ -17,6 +17,7 @@ from gsp_unroll.graph_learning.inpainting_driven_network import (
     row_mean,
 )
 from gsp_unroll.graphs.validate import check_observation
+from gsp_unroll.training.gradients import with_gradients
 from gsp_unroll.training.log import Progress
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class InpaintingDrivenGraph:
         self.network: InpaintingDrivenNetwork | None = None
         self.history: list[float] = []
 
+    @with_gradients
     def fit(self, y: Tensor, mask: Tensor | None = None) -> Self:
         """Learn the scalars from one signal; what was fitted before is forgotten.
 

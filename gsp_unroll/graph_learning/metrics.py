@@ -17,7 +17,11 @@ def gmse(estimate: Tensor, truth: Tensor) -> Tensor:
 
     Returns:
         One value for each graph.
+
+    Raises:
+        ValueError: If the numbers of edges differ.
     """
+    checks.shape("truth", truth, [*truth.shape[:-1], estimate.shape[-1]])
     return (estimate - truth).square().sum(-1) / truth.square().sum(-1)
 
 

@@ -12,11 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from gsp_unroll import checks
 from gsp_unroll.files import write_atomically
 from gsp_unroll.graph_learning.l2g import L2G, l2g_loss, unrolling_loss
 from gsp_unroll.graph_learning.l2g_config import FitConfig, Pairs
 from gsp_unroll.graph_learning.metrics import gmse
+from gsp_unroll.graph_learning.pds import check_distances
 from gsp_unroll.graph_learning.unrolled_pds import UnrolledPDS
+from gsp_unroll.training.gradients import with_gradients
 from gsp_unroll.training.log import Progress
 
 # Graphs that are estimated at once.
@@ -38,6 +41,7 @@ class Epoch:
     validation: float
 
 
+@with_gradients
 def fit_topologies(
     network: UnrolledPDS,
     train: Pairs,
@@ -118,13 +122,21 @@ def estimate_topologies(network: UnrolledPDS, z: Tensor, seed: int = 0) -> Tenso
 
     Returns:
         ``[layers, count, m (m - 1) / 2]``.
+
+    Raises:
+        TypeError: If ``z`` is not floating point.
+        ValueError: If ``z`` has another shape, is not finite or has a negative value.
     """
+    checks.shape("z", checks.tensor("z", z), ["count", "m (m - 1) / 2"])
+    check_distances(z)
+    training = network.training
     network.eval()
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for part in z.split(_PART):
         passed = network(part, generator) if isinstance(network, L2G) else network(part)
         parts.append(passed.clamp(min=0))
+    network.train(training)
     return torch.cat(parts, dim=1)
 
 

@@ -43,38 +43,52 @@ def check_observation(y: Tensor, mask: Tensor, name: str = "y") -> Tensor:
     return observed
 
 
-def signal_and_mask(data: Data) -> tuple[Tensor, Tensor]:
+def signal_and_mask(data: Data, name: str = "data") -> tuple[Tensor, Tensor]:
     """Signal and mask of a PyG ``Data``, both ``[N, C]``.
 
     Args:
         data: ``x`` ``[N]`` or ``[N, C]``, NaN = missing; optionally ``mask`` ``[N]`` or
             ``[N, C]``, ``True`` = observed.
+        name: What messages call ``data`` (default: ``"data"``).
 
     Raises:
         TypeError: If ``x`` is not float32 or float64, or ``mask`` not boolean.
-        ValueError: If ``x`` is missing or empty, or a shape does not fit.
+        ValueError: If ``x`` is missing, empty or not finite where observed, or a shape or device
+            does not fit.
     """
     if data.x is None:
-        raise ValueError("data.x is missing; set it to the signal, NaN where unknown")
-    x = checks.tensor("data.x", data.x)
+        raise ValueError(f"{name}.x is missing; set it to the signal, NaN where unknown")
+    x = checks.tensor(f"{name}.x", data.x)
     if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"data.x must be float32 or float64, got {x.dtype}; use data.x.float()")
+        raise TypeError(f"{name}.x must be float32 or float64, got {x.dtype}; use {name}.x.float()")
     if x.dim() not in (1, 2):
-        raise ValueError(f"data.x must have shape [N] or [N, C], got {list(x.shape)}")
+        raise ValueError(f"{name}.x must have shape [N] or [N, C], got {list(x.shape)}")
     if x.numel() == 0:
-        raise ValueError(f"data.x must not be empty, got shape {list(x.shape)}")
+        raise ValueError(f"{name}.x must not be empty, got shape {list(x.shape)}")
+    if data.num_nodes != len(x):
+        raise ValueError(
+            f"{name}.x must have a row for each of {name}.num_nodes = {data.num_nodes} nodes, got "
+            f"{len(x)}"
+        )
+    graph = {f"{name}.{part}": data.get(part) for part in ("edge_index", "edge_weight")}
+    checks.same_device(
+        **{f"{name}.x": x}, **{part: v for part, v in graph.items() if isinstance(v, Tensor)}
+    )
     signal = x.reshape(len(x), -1)
     mask = data.get("mask")
     if mask is None:
-        return signal, ~torch.isnan(signal)
+        mask = ~torch.isnan(x)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise TypeError(f"data.mask must be a bool tensor (True = observed), got {kind}")
+        raise TypeError(f"{name}.mask must be a bool tensor (True = observed), got {kind}")
     if mask.shape not in ((len(x),), (len(x), 1), signal.shape):
         raise ValueError(
-            f"data.mask must have shape [{len(x)}] or {list(signal.shape)}, got {list(mask.shape)}"
+            f"{name}.mask must have shape [{len(x)}] or {list(signal.shape)}, got "
+            f"{list(mask.shape)}"
         )
-    return signal, mask.reshape(len(x), -1).expand_as(signal)
+    mask = mask.reshape(len(x), -1).expand_as(signal)
+    check_observation(x, mask.reshape(x.shape), f"{name}.x")
+    return signal, mask
 
 
 def check_observed(topology: Topology, mask: Tensor) -> None:

@@ -32,7 +32,7 @@ class DetrendedNetwork(nn.Module):
     Shapes:
         - **signal:** ``[S, C, N]``, read where observed
         - **observed:** boolean ``[S, C, N]``
-        - **attributes:** ``[S, A, N]`` or ``None``
+        - **attributes:** ``[S, A, N]``, in float64 if they are far from zero, or ``None``
         - **output:** ``[S, C, N]``
     """
 
@@ -66,8 +66,8 @@ class DetrendedNetwork(nn.Module):
         y = torch.where(observed, (signal - mean) / unit, 0)
         trend = 0
         if attributes is not None:
-            middle, spread = (v.to(attributes) for v in (self.scale.mean, self.scale.spread))
-            attributes = (attributes - middle[:, None]) / spread[:, None]
+            middle, spread = (v.to(attributes.device) for v in (self.scale.mean, self.scale.spread))
+            attributes = ((attributes - middle[:, None]) / spread[:, None]).to(signal.dtype)
             if self.training and self.turned:
                 attributes = turn(topology, attributes, self.turned)
         if self.trend is not None:

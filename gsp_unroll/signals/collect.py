@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.data.data import BaseData
 
 from gsp_unroll import checks
-from gsp_unroll.graphs.validate import check_observation, signal_and_mask
+from gsp_unroll.graphs.validate import signal_and_mask
 from gsp_unroll.topology import Topology
 from gsp_unroll.topology.from_data import to_planar
 
@@ -23,7 +24,7 @@ class SignalGroup:
         topology: Structure.
         signal: ``[S, C, N]``; zero where not known.
         known: Boolean ``[S, C, N]``.
-        attributes: ``[S, A, N]``, ``None`` if there are none.
+        attributes: ``[S, A, N]`` in the dtype given, ``None`` if there are none.
         inner: Boolean ``[S, 1, N]``, nodes on which errors count.
     """
 
@@ -54,7 +55,7 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
         TypeError: If an element is not a ``Data``, or a dtype does not fit.
         ValueError: If there is none, or channels, attributes or shapes do not fit together.
     """
-    several = isinstance(data, Iterable) and not isinstance(data, Data | Tensor | str)
+    several = isinstance(data, Iterable) and not isinstance(data, BaseData | Tensor | str)
     data = list(data) if several else [data]
     for item in data:
         if not isinstance(item, Data):
@@ -68,19 +69,20 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
     members: dict[Topology, list[tuple[Tensor, Tensor, Tensor | None, Tensor]]] = {}
     form: tuple[int, int] | None = None
     for k, item in enumerate(data):
+        name = f"data[{k}]" if several else "data"
+        given = signal_and_mask(item, name)
         # A lone signal, which may be large, has none to be compared with.
         topology = _topology(topologies, item) if len(data) > 1 else Topology.from_data(item)
-        signal, mask = (to_planar(topology, value) for value in signal_and_mask(item))
-        known = check_observation(signal, mask, f"data[{k}].x")
-        attributes = _attributes(item, topology, signal, f"data[{k}].attributes")
+        signal, known = (to_planar(topology, value) for value in given)
+        attributes = _attributes(item, topology, f"{name}.attributes")
         now = signal.shape[1], 0 if attributes is None else attributes.shape[1]
         form = form or now
         if now != form:
             raise ValueError(
-                f"data[{k}] must have {form[0]} channels and {form[1]} attributes as the first, "
+                f"{name} must have {form[0]} channels and {form[1]} attributes as the first, "
                 f"got {now[0]} and {now[1]}"
             )
-        inner = _inner(item, topology, f"data[{k}].inner")
+        inner = _inner(item, topology, f"{name}.inner")
         members.setdefault(topology, []).append(
             (torch.where(known, signal, 0), known, attributes, inner)
         )
@@ -108,14 +110,14 @@ def _topology(found: dict[tuple[int | bytes, int], Topology], data: Data) -> Top
     return found[id(edges), nodes]
 
 
-def _attributes(data: Data, topology: Topology, signal: Tensor, name: str) -> Tensor | None:
+def _attributes(data: Data, topology: Topology, name: str) -> Tensor | None:
     value = data.get("attributes")
     if value is None:
         return None
     checks.floating(name, value)
     checks.shape(name, value, [len(data.x), "A"])
     checks.finite(name, value)
-    return to_planar(topology, value.to(signal.dtype))
+    return to_planar(topology, value) if value.shape[1] else None
 
 
 def _inner(data: Data, topology: Topology, name: str) -> Tensor:

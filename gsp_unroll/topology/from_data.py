@@ -44,7 +44,7 @@ def to_planar(topology: Topology, value: Tensor) -> Tensor:
             f"x must have a multiple of {topology.num_nodes} rows (one per node), "
             f"got {value.shape[0]}"
         )
-    return value.view(-1, topology.num_nodes, value.shape[1]).transpose(1, 2)
+    return value.unflatten(0, (-1, topology.num_nodes)).transpose(1, 2)
 
 
 def from_planar(value: Tensor) -> Tensor:

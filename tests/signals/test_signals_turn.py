@@ -5,7 +5,7 @@ from helpers import ring
 from torch_geometric.data import Data
 
 from gsp_unroll.signals import collect
-from gsp_unroll.signals.scale import moments, scale_of
+from gsp_unroll.signals.scale import moments, origin_of, scale_of
 from gsp_unroll.signals.turn import turn
 from gsp_unroll.topology import Graph
 
@@ -31,9 +31,9 @@ def test_distances_stay_and_every_signal_and_graph_turns_in_its_own_way():
 def test_a_constant_coordinate_does_not_spoil_the_unit_of_the_others():
     attributes = torch.stack([torch.full((5,), 3.0), 0.01 * torch.randn(5)], dim=1)
     (group,) = collect(Data(x=torch.randn(5), edge_index=ring(5), attributes=attributes))
-    spread = scale_of(moments(group), group, (0, 1)).spread
+    spread = scale_of(moments(group, origin_of(group)), group, origin_of(group), (0, 1)).spread
     expected = (attributes[:, 1].var(correction=0) / 2).sqrt()
-    torch.testing.assert_close(spread, expected.expand(2), rtol=1e-3, atol=0)
+    torch.testing.assert_close(spread, expected.double().expand(2), rtol=1e-3, atol=0)
 
 
 def test_turns_mirror_half_of_the_time():
