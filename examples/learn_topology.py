@@ -2,6 +2,7 @@
 
     python examples/learn_topology.py                                      # about two minutes
     python examples/learn_topology.py --config configs/l2g_ba20.yaml       # the published recipe
+    python examples/learn_topology.py --config configs/l2g_ba20.yaml --resume
     python examples/learn_topology.py --set graphs.relabel=true train.epochs=60
 
 The graphs are random ones, the signals on them smooth; each method sees only the distances of the
@@ -58,10 +59,14 @@ def main() -> int:
         "L2G-residual": config.model.build(graphs.nodes, residual=True),
     }
     files = []
+    args.out.mkdir(parents=True, exist_ok=True)
     for name, network in networks.items():
         print(f"training {name}: {sum(p.numel() for p in network.parameters())} parameters")
         with logging_redirect_tqdm():
-            fit_topologies(network, train, validation, config.train)
+            state = args.out / f"{name.lower()}.state.pt"
+            if not args.resume:
+                state.unlink(missing_ok=True)
+            fit_topologies(network, train, validation, config.train, state=state)
         files.append(save_topology_network(network, args.out / f"{name.lower()}.safetensors"))
 
     passed = {f"PDS, {layers} iterations": estimate_topologies(started, test.z)}
@@ -94,6 +99,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--config", default="configs/l2g_ba20_small.yaml", help="(%(default)s)")
     parser.add_argument("--out", type=Path, help="run folder (runs/NAME of the configuration)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--tune", type=int, default=64, help="graphs that PDS is tuned on")
     parser.add_argument(
         "--set",

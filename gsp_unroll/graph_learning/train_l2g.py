@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,7 @@ from gsp_unroll.graph_learning.l2g_config import FitConfig, Pairs
 from gsp_unroll.graph_learning.metrics import gmse
 from gsp_unroll.graph_learning.pds import check_distances
 from gsp_unroll.graph_learning.unrolled_pds import UnrolledPDS
+from gsp_unroll.training.checkpoint import StateError, load_state, save_state
 from gsp_unroll.training.gradients import with_gradients
 from gsp_unroll.training.log import Progress
 
@@ -48,19 +50,22 @@ def fit_topologies(
     validation: Pairs,
     config: FitConfig,
     *,
+    state: str | Path | None = None,
     progress: bool = True,
 ) -> list[Epoch]:
     """Fit a network to graphs, in place, from the weights that it has.
 
     :class:`.L2G` is trained with :func:`.l2g_loss`, :class:`.UnrolledPDS` with
     :func:`.unrolling_loss`. Ctrl-C ends the fit early and keeps what was learned until then, with a
-    warning.
+    warning. With ``state`` the same call goes on after the last whole epoch, and ends as if it had
+    not been stopped.
 
     Args:
         network: What to fit; at the end in evaluation mode.
         train: Graphs to train with.
         validation: Graphs to report on after each epoch.
         config: The recipe.
+        state: File to keep the state in after each epoch, and to go on from (default: none).
         progress: Report loss, error and remaining time (default: ``True``).
 
     Returns:
@@ -68,15 +73,23 @@ def fit_topologies(
 
     Raises:
         FloatingPointError: If the loss becomes infinite or NaN.
+        StateError: If ``state`` is of another network, recipe or training graphs, or damaged.
     """
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.Adam(network.parameters(), config.lr)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, config.decay)
     history: list[Epoch] = []
+    experiment = {
+        "network": repr(network),
+        "recipe": asdict(config),
+        "graphs": float(train.z.double().sum()),
+    }
+    if state is not None and Path(state).exists():
+        history = _resume(Path(state), experiment, network, optimizer, schedule, generator)
     report, begun = Progress(enabled=progress), time.monotonic()
     batches = -(-len(train.z) // config.batch)
     try:
-        for epoch in range(config.epochs):
+        for epoch in range(len(history), config.epochs):
             network.train()
             total = 0.0
             order = torch.randperm(len(train.z), generator=generator).split(config.batch)
@@ -99,6 +112,18 @@ def fit_topologies(
             schedule.step()
             error = gmse(estimate_topologies(network, validation.z)[-1], validation.weight).mean()
             history.append(Epoch(total / batches, float(error)))
+            if state is not None:
+                save_state(
+                    state,
+                    {
+                        "experiment": experiment,
+                        "model": network.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "schedule": schedule.state_dict(),
+                        "generator": generator.get_state(),
+                        "history": [asdict(past) for past in history],
+                    },
+                )
     except KeyboardInterrupt:
         warnings.warn(
             f"fit was stopped in epoch {len(history) + 1} of {config.epochs}; the network is what "
@@ -109,6 +134,28 @@ def fit_topologies(
         report.close()
     network.eval()
     return history
+
+
+def _resume(
+    path: Path,
+    experiment: dict[str, Any],
+    network: UnrolledPDS,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    generator: torch.Generator,
+) -> list[Epoch]:
+    """Put everything back as it was after the last epoch; the epochs until then."""
+    found = load_state(path)
+    if found.get("experiment") != experiment:
+        raise StateError(
+            f"cannot go on from {path}: it is of {found.get('experiment')}, not {experiment}; "
+            "delete it to start anew"
+        )
+    network.load_state_dict(found["model"])
+    optimizer.load_state_dict(found["optimizer"])
+    schedule.load_state_dict(found["schedule"])
+    generator.set_state(found["generator"])
+    return [Epoch(**past) for past in found["history"]]
 
 
 @torch.no_grad()

@@ -28,6 +28,17 @@ def test_it_prints_a_table_and_draws(monkeypatch, tmp_path, capsys):
     }  # fmt: skip
 
 
+def test_it_resumes_where_it_was(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(EXAMPLES.parent)
+    tables = []
+    for more in ([], ["--resume"]):
+        options = ["--out", tmp_path, "--tune", 2, *more, "--set", *TINY]
+        assert run_example(monkeypatch, "learn_topology.py", *options) == 0
+        tables.append([line for line in capsys.readouterr().out.splitlines() if "±" in line])
+    assert tables[0] == tables[1]
+
+
 def test_it_names_what_is_wrong(monkeypatch, capsys):
     monkeypatch.chdir(EXAMPLES.parent)
     assert run_example(monkeypatch, "learn_topology.py", "--set", "train.epoch=2") == 2

@@ -21,6 +21,7 @@ from gsp_unroll.graph_learning import (
     save_topology_network,
 )
 from gsp_unroll.training import ConfigError, load_config_as
+from gsp_unroll.training.checkpoint import StateError
 from gsp_unroll.training.log import Progress
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("l2g_*.yaml"))
@@ -68,6 +69,42 @@ def test_a_stop_keeps_what_was_learned(monkeypatch):
     assert len(history) == 1
     assert not network.training
     assert not torch.equal(network.alpha, l2g().alpha)
+
+
+@pytest.mark.parametrize("make", [l2g, lambda: UnrolledPDS(5)])
+def test_a_stopped_fit_goes_on_and_ends_as_if_it_had_not_been_stopped(make, monkeypatch, tmp_path):
+    expected = make()
+    history = fit(expected)
+    original = Progress.update
+
+    def update(self, step, *rest):
+        original(self, step, *rest)
+        if step == 15:
+            raise KeyboardInterrupt
+
+    state = tmp_path / "fit.pt"
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "update", update)
+        with pytest.warns(UserWarning, match="stopped in epoch 3 of 4"):
+            fit(make(), state=state)
+    network = make()
+    assert fit(network, state=state) == history
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name]), name
+    # Nothing is left to do, whatever the network has.
+    torch.nn.init.zeros_(network.alpha)
+    assert fit(network, state=state) == history
+    assert torch.equal(network.alpha, expected.alpha)
+
+
+def test_a_state_of_another_fit_is_refused(tmp_path):
+    state = tmp_path / "fit.pt"
+    fit(UnrolledPDS(5), dataclasses.replace(RECIPE, epochs=1), state=state)
+    with pytest.raises(StateError, match=r"cannot go on from .*fit.pt.*'epochs': 1.*'epochs': 4"):
+        fit(UnrolledPDS(5), state=state)
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(StateError, match="truncated or corrupt"):
+        fit(UnrolledPDS(5), state=state)
 
 
 def test_a_loss_that_is_not_finite_is_an_error():
