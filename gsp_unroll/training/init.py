@@ -22,11 +22,12 @@ _ALIKE = {"uglr", "ugtv"}
 def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     """Copy ``weights`` into ``network`` and return the runs that these weights have behind them.
 
-    The weights may be of a smaller network, which learns faster: further blocks start as copies of
-    its last, further layers change nothing at first (copies would diverge: learned CG steps fit
-    what the steps before them leave). What the network has of
-    :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights changes nothing either. uGLR may
-    start from uGTV and the other way round, without what their layers have learned.
+    The weights may be of a smaller network, which learns faster: a network of more blocks or layers
+    computes the same at first. Further blocks are copies of the last with a ``skip`` of zero,
+    further layers have CG steps of length zero (copies would diverge: learned steps fit what the
+    steps before them leave). The same holds for what the network has of
+    :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights. uGLR may start from uGTV and the
+    other way round, without what their layers have learned.
 
     Args:
         network: Changed in place.
@@ -59,6 +60,8 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
             for name, value in network.state_dict().items()
         }
     )
+    for block in network.blocks[theirs["blocks"] :]:
+        nn.init.zeros_(block.skip)
     return json.loads(pretrained_metadata(weights).get("history", "[]"))
 
 
