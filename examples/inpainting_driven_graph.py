@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -34,6 +33,7 @@ from gsp_unroll.graph_learning import (
 from gsp_unroll.graph_learning.inpainting_driven_network import row_mean, with_mean_degree
 from gsp_unroll.graph_learning.nearest_rows import row_distance
 from gsp_unroll.graph_learning.space_time_prior import laplacian_matrix
+from gsp_unroll.plotting.save import save_figure
 
 Curves = dict[str, list[float]]
 
@@ -160,8 +160,7 @@ def draw(
         axis.set(title=title, xticks=[], yticks=[])
     lower.suptitle(f"adjacency matrices of mean degree 1, {missing[-1]:.0%} missing")
     lower.colorbar(image, ax=lower.axes, shrink=0.8)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def parse_args() -> argparse.Namespace:

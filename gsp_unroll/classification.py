@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from gsp_unroll import checks
-from gsp_unroll.interpolation import interpolate
+from gsp_unroll.interpolation import PRIORS, interpolate
 
 # What is sought is the largest of a few numbers.
 _TOLERANCE = {"gtv": 1e-3}
@@ -67,7 +67,7 @@ def classify(
 
     Returns:
         A copy of ``data`` with ``y`` filled in and ``y_score [N, K]``, whose rows sum to one and
-        are largest at ``y``, in the dtype of ``edge_weight`` (float32 without).
+        are largest at ``y``, float64 if ``edge_weight`` is, else float32.
 
     Raises:
         TypeError: If a dtype does not fit.
@@ -85,12 +85,14 @@ def classify(
         >>> classify(data).y
         tensor([0, 0, 1, 1])
     """
+    checks.one_of("prior", prior, PRIORS)
     label, known = _labels(data)
     count = _num_classes(label, known, num_classes)
     dtype = torch.float32
     if data.edge_weight is not None:
         checks.floating("data.edge_weight", data.edge_weight)
-        dtype = data.edge_weight.dtype
+        double = data.edge_weight.dtype == torch.float64
+        dtype = torch.float64 if double else torch.float32
     one_hot = torch.nn.functional.one_hot(torch.where(known, label, 0), count).to(dtype)
     signals = copy.copy(data)
     signals.x, signals.mask = one_hot, known
@@ -123,7 +125,8 @@ def _labels(data: Data) -> tuple[Tensor, Tensor]:
     label = checks.tensor("data.y", data.y)
     if label.dtype != torch.int64:
         raise TypeError(f"data.y must be int64, got {label.dtype}; use data.y.long()")
-    checks.shape("data.y", label, ["N"])
+    # PyG counts nodes by labels last: a number that was set says more.
+    checks.shape("data.y", label, [data.num_nodes if "num_nodes" in data else "N"])
     mask = data.get("mask")
     if mask is None:
         return label, label != -1

@@ -23,7 +23,7 @@ class RestoreMissing(BaseTransform):
 
     Raises:
         TypeError: If ``method`` is of another kind.
-        ValueError: If a prior is unknown, or ``mu`` is given to a learned method.
+        ValueError: If a prior is unknown, or ``mu`` is not positive or given to a learned method.
 
     Examples:
         >>> import torch
@@ -47,7 +47,7 @@ class RestoreMissing(BaseTransform):
         elif mu is not None:
             raise ValueError(f"mu must be None for a learned method, got {mu}")
         self.method = method
-        self.mu = mu
+        self.mu = None if mu is None else checks.in_range("mu", mu, 0, open_low=True)
 
     def forward(self, data: Data) -> Data:
         """Return a copy of ``data`` with ``x`` restored; everything else is shared with it."""

@@ -166,7 +166,7 @@ NONE = torch.full((60,), -1)
         (torch.zeros(3), {}, TypeError, "data must be a torch_geometric.data.Data, got Tensor"),
         (changed(y=None), {}, ValueError, "data.y is missing"),
         (changed(y=NONE.float()), {}, TypeError, "data.y must be int64, got torch.float32"),
-        (changed(y=NONE[:, None]), {}, ValueError, r"data.y must have shape \[N\], got \[60, 1\]"),
+        (changed(y=NONE[:, None]), {}, ValueError, r"data.y must have shape \[60\], got \[60, 1\]"),
         (changed(y=NONE), {}, ValueError, "at least one known label, got none"),
         (changed(mask=torch.ones(60)), {}, TypeError, "data.mask must be a bool tensor"),
         (changed(mask=torch.ones(59).bool()), {}, ValueError, r"shape \[60\], got \[59\]"),
@@ -181,3 +181,14 @@ NONE = torch.full((60,), -1)
 def test_wrong_arguments_are_named(data, options, error, message):
     with pytest.raises(error, match=message):
         classify(data, **options)
+
+
+def test_half_precision_weights_and_a_wrong_number_of_labels():
+    edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    label = torch.tensor([0, -1, 1])
+    out = classify(Data(y=label, edge_index=edges, edge_weight=torch.ones(4).half()))
+    assert out.y_score.dtype == torch.float32
+    with pytest.raises(ValueError, match=r"data\.y must have shape \[4\], got \[3\]"):
+        classify(Data(y=label, edge_index=edges, num_nodes=4))
+    with pytest.raises(ValueError, match="prior must be one of 'glr', 'gtv'"):
+        classify(Data(y=label, edge_index=edges), prior=["glr"])

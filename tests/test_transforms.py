@@ -56,3 +56,9 @@ def test_what_cannot_be_is_named():
         RestoreMissing(3)
     with pytest.raises(ValueError, match=r"mu must be None for a learned method, got 1\.0"):
         RestoreMissing(UGLR(1, features_from="mlp"), mu=1.0)
+
+
+@pytest.mark.parametrize(("mu", "error"), [(-1.0, ValueError), ("a", TypeError)])
+def test_a_weight_that_cannot_be_is_refused_when_built(mu, error):
+    with pytest.raises(error, match="mu"):
+        RestoreMissing(mu=mu)

@@ -22,8 +22,8 @@ def f_score(estimate: Tensor, truth: Tensor, threshold: float = 0.01) -> float:
             one, in [0, 1) (default: 0.01).
 
     Raises:
-        ValueError: If a shape does not fit, the threshold is out of range, or the true graph has
-            no edge.
+        ValueError: If a shape does not fit, a matrix is not finite or not symmetric, the threshold
+            is out of range, or the true graph has no edge.
 
     Examples:
         >>> path = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])
@@ -32,6 +32,10 @@ def f_score(estimate: Tensor, truth: Tensor, threshold: float = 0.01) -> float:
     """
     checks.shape("truth", truth, ["N", "N"])
     checks.shape("estimate", estimate, truth.shape)
+    for name, matrix in (("estimate", estimate), ("truth", truth)):
+        checks.finite(name, matrix)
+        if not torch.allclose(matrix, matrix.mT):
+            raise ValueError(f"{name} must be symmetric: an edge is the same in both directions")
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold must be in [0, 1), got {threshold}")
     row, column = torch.triu_indices(*truth.shape, offset=1, device=truth.device)

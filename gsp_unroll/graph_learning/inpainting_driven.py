@@ -231,4 +231,4 @@ def _signal(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
             "mask must observe at least one entry of every row, but row "
             f"{int(empty.nonzero()[0])} has none"
         )
-    return torch.where(mask, y, 0).double(), mask
+    return torch.where(mask, y.detach(), 0).double(), mask

@@ -19,10 +19,28 @@ def gmse(estimate: Tensor, truth: Tensor) -> Tensor:
         One value for each graph.
 
     Raises:
-        ValueError: If the numbers of edges differ.
+        ValueError: If the shapes do not fit together.
     """
-    checks.shape("truth", truth, [*truth.shape[:-1], estimate.shape[-1]])
+    try:
+        torch.broadcast_shapes(estimate.shape, truth.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"truth must have a shape that goes with estimate {list(estimate.shape)}, got "
+            f"{list(truth.shape)}"
+        ) from None
     return (estimate - truth).square().sum(-1) / truth.square().sum(-1)
+
+
+def check_truth(name: str, truth: Tensor, z: Tensor) -> None:
+    """Raise unless ``truth`` are finite weights in the shape of ``z``, an edge in each graph."""
+    checks.floating(name, truth)
+    checks.shape(name, truth, list(z.shape))
+    checks.finite(name, truth)
+    edgeless = ~(truth > 0).any(-1)
+    if bool(edgeless.any()):
+        raise ValueError(
+            f"{name} must have an edge in every graph, got none in {int(edgeless.sum())} of them"
+        )
 
 
 def edge_auc(score: Tensor, truth: Tensor) -> Tensor:
@@ -39,7 +57,7 @@ def edge_auc(score: Tensor, truth: Tensor) -> Tensor:
         One value for each graph ``[*]``, float64; NaN where all pairs or none are edges.
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: If the shapes differ, a value is not finite, or there is no pair of nodes.
     """
     hits, marks, last = _ranked(score, truth)
     found, marked = hits.cumsum(-1), marks.cumsum(-1)
@@ -62,7 +80,7 @@ def edge_average_precision(score: Tensor, truth: Tensor) -> Tensor:
         One value for each graph ``[*]``, float64; NaN where there is no edge.
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: If the shapes differ, a value is not finite, or there is no pair of nodes.
     """
     hits, marks, last = _ranked(score, truth)
     right, marked = _at_ends(hits.cumsum(-1), last), _at_ends(marks.cumsum(-1), last)
@@ -73,6 +91,10 @@ def edge_average_precision(score: Tensor, truth: Tensor) -> Tensor:
 def _ranked(score: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """By falling score: whether it is an edge, ones, and whether the next score is smaller."""
     checks.shape("truth", truth, list(score.shape))
+    if not score.shape[-1]:
+        raise ValueError("score must have at least one pair of nodes, got none")
+    checks.finite("score", score)
+    checks.finite("truth", truth)
     ordered, order = score.sort(dim=-1, descending=True)
     hits = (truth > 0).gather(-1, order).double()
     last = torch.ones_like(order, dtype=torch.bool)

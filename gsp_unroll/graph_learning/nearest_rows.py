@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gsp_unroll import checks
 from gsp_unroll.graph_learning.adjacency_step import without_diagonal
+from gsp_unroll.graphs.validate import check_observation
 
 
 def row_distance(y: Tensor, mask: Tensor) -> Tensor:
@@ -18,12 +19,20 @@ def row_distance(y: Tensor, mask: Tensor) -> Tensor:
 
     Returns:
         ``[*, N, N]``, infinite for two rows that were never observed together.
+
+    Raises:
+        TypeError: If ``y`` is not floating point or ``mask`` is not boolean.
+        ValueError: If a shape or device does not fit, or an observed sample is not finite.
     """
-    seen = mask.to(y.dtype)
-    y = torch.where(mask, y, 0)
+    mask = check_observation(y, mask)
+    dtype, seen = y.dtype, mask.double()
+    y = torch.where(mask, y, 0).double()
+    # What all samples have in common does not count; left in, it would cost digits.
+    middle = y.sum((-2, -1), keepdim=True) / seen.sum((-2, -1), keepdim=True).clamp(min=1)
+    y = torch.where(mask, y - middle, 0)
     half = y.square() @ seen.mT - y @ y.mT
     distance = (half + half.mT).clamp(min=0) / (seen @ seen.mT)
-    return torch.where(distance.isnan(), torch.inf, distance)
+    return torch.where(distance.isnan(), torch.inf, distance).to(dtype)
 
 
 def nearest_rows(y: Tensor, mask: Tensor, neighbours: int) -> Tensor:
@@ -43,7 +52,9 @@ def nearest_rows(y: Tensor, mask: Tensor, neighbours: int) -> Tensor:
         Adjacency matrices ``[*, N, N]``.
 
     Raises:
-        ValueError: If ``neighbours`` is out of range.
+        TypeError: If ``y`` is not floating point or ``mask`` is not boolean.
+        ValueError: If ``neighbours`` is out of range, a shape or device does not fit, or an
+            observed sample is not finite.
     """
     checks.positive_int("neighbours", neighbours)
     if neighbours >= y.shape[-2]:

@@ -22,6 +22,7 @@ _LOOK_EVERY = 10
 _LEAST = 1e-8
 
 
+@torch.no_grad()
 def solve_pds(
     z: Tensor,
     alpha: float = 1.0,
@@ -59,7 +60,7 @@ def solve_pds(
 
     Returns:
         :class:`Solution` with a status for each graph ``[*]``, and ``iterations`` and ``residual``
-        (the relative error bound) in its stats.
+        (the relative error bound) in its stats; no gradients go through it.
 
     Raises:
         TypeError: If ``z`` is not floating point.

@@ -32,9 +32,10 @@ def pairwise_distances(signals: Tensor) -> Tensor:
             f"got {list(signals.shape)}"
         )
     checks.finite("signals", signals)
-    # What a signal has in common at all nodes does not count; left in, it would cost digits.
-    x = signals - signals.mean(-1, keepdim=True)
-    return distances_from_covariance(x.mT @ x / signals.shape[-2])
+    # What a signal has in common at all nodes does not count; left in, it would cost digits. So
+    # would single precision: near nodes differ by little of what they are.
+    x = signals.double() - signals.double().mean(-1, keepdim=True)
+    return distances_from_covariance(x.mT @ x / signals.shape[-2]).to(signals.dtype)
 
 
 def distances_from_covariance(covariance: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from gsp_unroll import checks
 from gsp_unroll.files import write_atomically
 from gsp_unroll.graph_learning.l2g import L2G, l2g_loss, unrolling_loss
 from gsp_unroll.graph_learning.l2g_config import FitConfig, Pairs
-from gsp_unroll.graph_learning.metrics import gmse
+from gsp_unroll.graph_learning.metrics import check_truth, gmse
 from gsp_unroll.graph_learning.pds import check_distances
 from gsp_unroll.graph_learning.unrolled_pds import UnrolledPDS
 from gsp_unroll.training.checkpoint import StateError, load_state, save_state
@@ -73,8 +73,12 @@ def fit_topologies(
 
     Raises:
         FloatingPointError: If the loss becomes infinite or NaN.
+        TypeError: If graphs are not in the dtype of the network.
+        ValueError: If graphs do not fit together, are not finite, lack edges, or there are none.
         StateError: If ``state`` is of another network, recipe or training graphs, or damaged.
     """
+    for name, pairs in (("train", train), ("validation", validation)):
+        _check_pairs(name, pairs, network)
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.Adam(network.parameters(), config.lr)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, config.decay)
@@ -136,6 +140,20 @@ def fit_topologies(
     return history
 
 
+def _check_pairs(name: str, pairs: Pairs, network: UnrolledPDS) -> None:
+    """Graphs and what is seen of them, as the network takes them."""
+    if not isinstance(pairs, Pairs):
+        raise TypeError(f"{name} must be Pairs, got {type(pairs).__name__}")
+    checks.shape(f"{name}.z", checks.tensor(f"{name}.z", pairs.z), ["count", "m (m - 1) / 2"])
+    if not len(pairs.z):
+        raise ValueError(f"{name} must hold at least one graph, got none")
+    dtype = next(network.parameters()).dtype
+    if pairs.z.dtype != dtype:
+        raise TypeError(f"{name}.z must be {dtype} as the network is, got {pairs.z.dtype}")
+    check_distances(pairs.z)
+    check_truth(f"{name}.weight", pairs.weight, pairs.z)
+
+
 def _resume(
     path: Path,
     experiment: dict[str, Any],
@@ -180,10 +198,12 @@ def estimate_topologies(network: UnrolledPDS, z: Tensor, seed: int = 0) -> Tenso
     network.eval()
     generator = torch.Generator().manual_seed(seed)
     parts = []
-    for part in z.split(_PART):
-        passed = network(part, generator) if isinstance(network, L2G) else network(part)
-        parts.append(passed.clamp(min=0))
-    network.train(training)
+    try:
+        for part in z.split(_PART):
+            passed = network(part, generator) if isinstance(network, L2G) else network(part)
+            parts.append(passed.clamp(min=0))
+    finally:
+        network.train(training)
     return torch.cat(parts, dim=1)
 
 

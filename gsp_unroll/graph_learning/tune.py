@@ -9,8 +9,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from gsp_unroll import checks
-from gsp_unroll.graph_learning.metrics import gmse
-from gsp_unroll.graph_learning.pds import solve_pds
+from gsp_unroll.graph_learning.metrics import check_truth, gmse
+from gsp_unroll.graph_learning.pds import check_distances, solve_pds
 
 # sqrt(α β): the smaller, the fewer edges, and the more iterations.
 _ROOTS = tuple(0.4 * 2 ** (k / 2) for k in range(8))
@@ -43,10 +43,13 @@ def tune_pds(z: Tensor, truth: Tensor, roots: Sequence[float] = _ROOTS) -> Tuned
             factors of the root of 2).
 
     Raises:
-        ValueError: If shapes differ, ``roots`` is empty, or a value is out of range.
+        TypeError: If ``z`` or ``truth`` is no floating-point tensor.
+        ValueError: If shapes differ, a true graph has no edge, ``roots`` is empty, a value is out
+            of range, or no solution has an edge of the truth.
     """
-    checks.shape("truth", truth, list(z.shape))
-    if not roots:
+    check_distances(checks.tensor("z", z))
+    check_truth("truth", truth, z)
+    if not len(roots):
         raise ValueError("roots must hold at least one value, got none")
     best = Tuned(1.0, 1.0, math.inf)
     power = truth.square().sum(-1)
@@ -56,8 +59,12 @@ def tune_pds(z: Tensor, truth: Tensor, roots: Sequence[float] = _ROOTS) -> Tuned
         first = max(1.0, root)
         value = solve_pds(z, first, root**2 / first).value
         scale = ((value * truth).sum(-1) / power).sum() / (value.square().sum(-1) / power).sum()
+        if not scale > 0:
+            continue
         error = float(gmse(scale * value, truth).mean())
         if error < best.error:
             alpha = float(scale) * first
             best = Tuned(alpha, root**2 / alpha, error)
+    if not math.isfinite(best.error):
+        raise ValueError("truth must have an edge that a solution has, too; z fits other graphs")
     return best

@@ -22,14 +22,15 @@ def gaussian_edge_weight(
     Args:
         pos: Coordinates or features ``[N, D]``.
         edge_index: ``[2, E]``, both directions of every edge.
-        scale: :math:`\sigma`: a positive distance; ``"median"``, the median length of the edges;
-            or ``"local"``, at each node the mean length of its edges, for points of uneven density
-            (default: ``"median"``).
+        scale: :math:`\sigma`: a positive distance; ``"median"``, the median length of the edges
+            that have one; or ``"local"``, at each node the mean length of its edges, for points of
+            uneven density (default: ``"median"``).
         smallest: Weights are at least this, in (0, 1], so that a long edge still connects
             (default: 1e-6).
 
     Returns:
-        ``[E]`` in the order of ``edge_index``, the same in both directions.
+        ``[E]`` in the order of ``edge_index``, the same in both directions, in the dtype of
+        ``pos``.
 
     Raises:
         TypeError: If ``pos`` is not a floating-point tensor.
@@ -49,6 +50,10 @@ def gaussian_edge_weight(
         scale = checks.in_range("scale", scale, 0, open_low=True)
     Graph(edge_index, len(pos))
     source, target = edge_index
+    # Weights have no unit: coordinates of size one neither overflow nor vanish.
+    dtype, pos = pos.dtype, pos.double()
+    unit = float(pos.detach().abs().max()) if pos.numel() else 0.0
+    pos = pos / (unit or 1.0)
     # The same number in both directions, to the last bit.
     length = (pos[source] - pos[target]).norm(dim=1)
     if scale == "local":
@@ -56,9 +61,10 @@ def gaussian_edge_weight(
         mean = total / torch.bincount(source, minlength=len(pos)).clamp(min=1)
         variance = mean[source] * mean[target]
     elif scale == "median":
-        variance = length.median().square() if len(length) else length
+        positive = length[length > 0]
+        variance = positive.median().square() if len(positive) else torch.ones_like(length)
     else:
-        variance = length.new_tensor(scale).square()
+        variance = length.new_tensor(scale / (unit or 1.0)).square()
     # Points all in one place are as near as can be.
-    ratio = torch.where(length > 0, length.square() / variance, 0)
-    return torch.exp(-ratio).clamp(min=smallest)
+    ratio = torch.where(length > 0, length.square() / torch.where(length > 0, variance, 1), 0)
+    return torch.exp(-ratio).to(dtype).clamp(min=max(smallest, torch.finfo(dtype).tiny))

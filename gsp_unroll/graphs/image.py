@@ -67,9 +67,12 @@ def data_to_image(data: Data) -> Tensor:
         ``[C, H, W]``, or ``[B, C, H, W]`` for a ``Batch``.
 
     Raises:
+        TypeError: If ``data`` is not a ``Data``.
         ValueError: If ``data`` is not an image, or a batch of different sizes, or ``data.x`` does
             not fit.
     """
+    if not isinstance(data, Data):
+        raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
     missing = [name for name in (*GRID_ATTRIBUTES[:2], "x") if data.get(name) is None]
     if missing:
         raise ValueError(f"data must come from image_to_data: it has no {', '.join(missing)}")
@@ -87,10 +90,12 @@ def data_to_image(data: Data) -> Tensor:
         )
     height, width = sizes.pop()
     checks.shape("data.x", data.x, ["nodes", "channels"])
-    if len(data.x) % (height * width):
+    several = data.get("ptr") is not None
+    count, rest = divmod(len(data.x), height * width)
+    if rest or (count != 1 and not several):
         raise ValueError(
-            f"data.x must have a multiple of height x width = {height} x {width} rows, "
-            f"got {len(data.x)}"
+            f"data.x must have {'a multiple of ' if several else ''}height x width = {height} x "
+            f"{width} rows, got {len(data.x)}; a sequence needs data_to_sequence first"
         )
-    image = data.x.view(-1, height, width, data.x.shape[1]).permute(0, 3, 1, 2).contiguous()
-    return image if hasattr(data, "ptr") and data.get("ptr") is not None else image[0]
+    image = data.x.reshape(-1, height, width, data.x.shape[1]).permute(0, 3, 1, 2).contiguous()
+    return image if several else image[0]

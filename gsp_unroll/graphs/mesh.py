@@ -114,8 +114,11 @@ def _check_manifold(edge_index: Tensor, triangles: Tensor) -> None:
 
 def _cotangents(pos: Tensor, face: Tensor) -> Tensor:
     """Cotangent at each corner ``[3, F]``."""
-    corner = torch.nn.functional.pad(pos, (0, 3 - pos.shape[1]))[face]
+    corner = torch.nn.functional.pad(pos.double(), (0, 3 - pos.shape[1]))[face]
     a, b = corner.roll(-1, 0) - corner, corner.roll(-2, 0) - corner
+    # A cotangent has no unit: triangles of size one neither overflow nor vanish.
+    unit = torch.stack([a, b]).abs().amax((0, 1, 3)).clamp(min=torch.finfo(a.dtype).tiny)
+    a, b = a / unit[:, None], b / unit[:, None]
     area = torch.linalg.cross(a, b).norm(dim=-1)
     size = a.square().sum(-1).amax(0)
     flat = area.amin(0) <= _ROUNDINGS * torch.finfo(pos.dtype).eps * size
@@ -126,4 +129,4 @@ def _cotangents(pos: Tensor, face: Tensor) -> Tensor:
             f"{k} of vertices {face[:, k].tolist()} ({int(flat.sum())} such triangles); "
             "use weights='uniform'"
         )
-    return (a * b).sum(-1) / area
+    return ((a * b).sum(-1) / area).to(pos.dtype)

@@ -129,7 +129,9 @@ def sequence_to_data(sequence: Iterable[Data], time_weight: float | Sequence[flo
     if "edge_weight" in first:
         spatial = torch.cat([data.edge_weight for data in sequence])
     else:
-        spatial = first.x.new_ones(int((lag == 0).sum()))
+        double = first.x.dtype == torch.float64
+        dtype = torch.float64 if double else torch.float32
+        spatial = first.x.new_ones(int((lag == 0).sum()), dtype=dtype)
     temporal = spatial.new_tensor(weights)[lag[lag > 0] - 1]
     out.edge_weight = torch.cat([spatial, temporal])
     out.steps = steps

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from gsp_unroll import checks
+from gsp_unroll.plotting.save import save_figure
 
 _GREY = "0.85"
 
@@ -31,7 +32,6 @@ def classes_report(
     Raises:
         ValueError: If a shape does not fit.
     """
-    path = Path(path)
     checks.shape("pos", pos, ["N", 2])
     for name, value in {"truth": truth, "mask": mask, "predicted": predicted}.items():
         checks.shape(name, value, [len(pos)])
@@ -61,6 +61,4 @@ def classes_report(
         for c in range(classes)
     ]
     figure.legend(handles=handles, loc="outside right center", title="class", frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+    return save_figure(figure, path)

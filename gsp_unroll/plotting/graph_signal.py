@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gsp_unroll import checks
+from gsp_unroll.plotting.save import save_figure
 
 
 def graph_signal_report(
@@ -39,7 +40,6 @@ def graph_signal_report(
     Raises:
         ValueError: If a shape does not fit.
     """
-    path = Path(path)
     checks.shape("pos", pos, ["N", 2])
     for name, value in {"truth": truth, "mask": mask, **results}.items():
         checks.shape(name, value, [len(pos)])
@@ -66,6 +66,4 @@ def graph_signal_report(
         axis.set_xticks([])
         axis.set_yticks([])
     figure.colorbar(dots, ax=axes, label=unit, shrink=0.9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+    return save_figure(figure, path)

@@ -11,6 +11,7 @@ from torch import Tensor
 from gsp_unroll import checks
 from gsp_unroll.graph_learning.half_vector import to_matrix
 from gsp_unroll.graph_learning.metrics import gmse
+from gsp_unroll.plotting.save import save_figure
 
 
 def learned_graphs_report(
@@ -31,7 +32,6 @@ def learned_graphs_report(
     Raises:
         ValueError: If a shape does not fit.
     """
-    path = Path(path)
     shown = {"truth": truth, **results}
     for name, value in shown.items():
         checks.shape(name, value, list(truth.shape))
@@ -59,6 +59,4 @@ def learned_graphs_report(
     axes[-1].set_xlabel("layer")
     axes[-1].set_title("GMSE, mean of all test graphs", fontsize=10)
     axes[-1].legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+    return save_figure(figure, path)

@@ -15,6 +15,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from torch import Tensor
 
 from gsp_unroll import checks
+from gsp_unroll.plotting.save import save_figure
 
 _COLOURS = "viridis"
 _UNKNOWN = (0.8, 0.8, 0.8)
@@ -49,7 +50,6 @@ def mesh_report(
     Raises:
         ValueError: If a shape does not fit, or rows are none or not alike.
     """
-    path = Path(path)
     checks.shape("pos", pos, ["V", 3])
     checks.shape("face", face, [3, "F"])
     if len({len(results) for _, _, results in rows.values()}) != 1:
@@ -74,9 +74,7 @@ def mesh_report(
             axis.view_init(elevation, azimuth)
             axis.set_title(title, fontsize=10)
         figure.colorbar(ScalarMappable(scale, _COLOURS), ax=list(line), shrink=0.7, pad=0.01)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    return path
+    return save_figure(figure, path, dpi=100)
 
 
 def _shade(pos: Tensor, face: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from gsp_unroll import checks
+from gsp_unroll.plotting.save import save_figure
 
 # Points in the window, and pixels a side of a map; cells of it hold this many points at least.
 _SHOWN, _SIDE, _IN_CELL = 4000, 400, 9
@@ -43,7 +44,6 @@ def point_signal_report(
     Raises:
         ValueError: If a shape does not fit.
     """
-    path = Path(path)
     checks.shape("pos", pos, ["N", 2])
     for name, value in {"truth": truth, "mask": mask, **results}.items():
         checks.shape(name, value, [len(pos)])
@@ -80,9 +80,7 @@ def point_signal_report(
             axis.set(xticks=[], yticks=[])
     figure.colorbar(picture, ax=axes[0], label=unit)
     figure.colorbar(dots, ax=axes[1], label=unit)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    return path
+    return save_figure(figure, path, dpi=100)
 
 
 def _limits(values: np.ndarray) -> dict[str, float]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gsp_unroll import checks
 from gsp_unroll.plotting.neighbours import neighbour_weights
+from gsp_unroll.plotting.save import save_figure
 from gsp_unroll.topology import Grid
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ def restoration_report(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('plotting needs matplotlib: pip install "gsp-unroll[plot]"') from error
-    path = Path(path)
     checks.shape("truth", checks.tensor("truth", truth), ("C", "H", "W"))
     for name, value in (("y", y), ("result", result)):
         checks.shape(name, checks.tensor(name, value), truth.shape)
@@ -97,9 +97,7 @@ def restoration_report(
     )
     for head, axis in enumerate(lower.subplots(1, heads, squeeze=False)[0]):
         _draw_graph(axis, truth, row, column, weights[head] / largest, f"head {head + 1}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+    return save_figure(figure, path)
 
 
 def _graph_at(

@@ -12,6 +12,7 @@ from matplotlib.image import AxesImage
 from torch import Tensor
 
 from gsp_unroll import checks
+from gsp_unroll.plotting.save import save_figure
 
 # Largest error that is told apart in the maps: this quantile of all of them.
 _SHOWN_ERRORS = 0.99
@@ -43,7 +44,6 @@ def space_time_report(
     Raises:
         ValueError: If a shape does not fit, there is no result, or nothing known is hidden.
     """
-    path = Path(path)
     checks.shape("truth", truth, ["T", "N"])
     for name, value in {"mask": mask, **results}.items():
         checks.shape(name, value, list(truth.shape))
@@ -78,9 +78,7 @@ def space_time_report(
     axes[0].set_ylabel(nodes)
     for axis in axes:
         axis.set_xlabel(steps)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+    return save_figure(figure, path)
 
 
 def _map(

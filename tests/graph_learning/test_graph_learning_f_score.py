@@ -47,3 +47,11 @@ def test_small_weights_are_no_edges():
 def test_what_cannot_be_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_matrices_that_are_not_those_of_graphs_are_refused():
+    path = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    with pytest.raises(ValueError, match="estimate must be symmetric"):
+        f_score(path.tril(), path)
+    with pytest.raises(ValueError, match=r"estimate must be finite, got nan at index \(1, 0\)"):
+        f_score(torch.where(path.tril() > 0, torch.nan, path), path)

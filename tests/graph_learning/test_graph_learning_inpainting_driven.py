@@ -278,3 +278,12 @@ Y = torch.arange(12.0).reshape(3, 4)
 def test_what_cannot_be_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_signal_that_needs_gradients_is_learned_from_and_left_alone():
+    torch.manual_seed(0)
+    y = torch.randn(5, 40)
+    expected = InpaintingDrivenGraph(steps=2, progress=False).fit(y).history
+    y.requires_grad_()
+    assert InpaintingDrivenGraph(steps=2, progress=False).fit(y).history == expected
+    assert y.grad is None

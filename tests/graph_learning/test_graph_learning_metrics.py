@@ -37,3 +37,18 @@ def test_shapes_must_agree():
     for metric in (edge_auc, edge_average_precision):
         with pytest.raises(ValueError, match=r"truth must have shape \[3\], got \[2\]"):
             metric(torch.rand(3), torch.rand(2))
+
+
+@pytest.mark.parametrize("score", [edge_auc, edge_average_precision])
+def test_scores_that_cannot_be_ranked_are_refused(score):
+    truth = torch.tensor([1.0, 0.0, 1.0])
+    with pytest.raises(ValueError, match=r"score must be finite, got nan at index \(0,\)"):
+        score(torch.tensor([torch.nan, 0.5, 0.2]), truth)
+    with pytest.raises(ValueError, match="score must have at least one pair of nodes"):
+        score(torch.ones(0), torch.ones(0))
+
+
+def test_shapes_of_weights_must_go_together():
+    with pytest.raises(ValueError, match=r"goes with estimate \[5, 3\], got \[2, 3\]"):
+        gmse(torch.ones(5, 3), torch.ones(2, 3))
+    assert gmse(torch.ones(5, 3), torch.ones(3)).tolist() == [0.0] * 5

@@ -50,3 +50,21 @@ def test_neighbours_out_of_range_are_named(neighbours):
     y, mask = rows()
     with pytest.raises(ValueError, match=f"neighbours must be .* got {neighbours}"):
         nearest_rows(y, mask, neighbours)
+
+
+def test_an_offset_costs_no_digits_in_single_precision():
+    torch.manual_seed(0)
+    y = 300 + 0.1 * torch.randn(6, 100)
+    mask = torch.rand(6, 100) < 0.8
+    y = torch.where(mask, y, torch.nan)
+    double = row_distance(y.double(), mask)
+    assert row_distance(y, mask).dtype == torch.float32
+    torch.testing.assert_close(row_distance(y, mask).double(), double, rtol=1e-5, atol=0)
+
+
+def test_a_sample_that_is_not_finite_is_named():
+    y = torch.tensor([[1.0, torch.nan], [0.0, 1.0]])
+    with pytest.raises(ValueError, match=r"y must be finite where observed.*\(0, 1\)"):
+        nearest_rows(y, torch.ones(2, 2, dtype=torch.bool), 1)
+    with pytest.raises(TypeError, match="mask must be a bool tensor"):
+        row_distance(y, torch.ones(2, 2))

@@ -152,3 +152,26 @@ def test_distances_are_mean_squared_differences():
 def test_what_cannot_be_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_near_nodes_keep_their_distance_in_single_precision():
+    signals = torch.tensor([[0.0, 1e-3, 1e3]])
+    expected = pairwise_distances(signals.double()).float()
+    torch.testing.assert_close(pairwise_distances(signals), expected, rtol=1e-6, atol=0)
+    assert float(expected[0]) == pytest.approx(1e-6, rel=1e-4)
+
+
+def test_a_graph_without_edges_or_numbers_tunes_nothing():
+    z = torch.rand(2, 3, dtype=torch.float64)
+    truth = torch.ones_like(z)
+    truth[1] = 0
+    with pytest.raises(ValueError, match="truth must have an edge in every graph, got none in 1"):
+        tune_pds(z, truth)
+    truth[1] = torch.nan
+    with pytest.raises(ValueError, match="truth must be finite"):
+        tune_pds(z, truth)
+
+
+def test_no_gradient_is_kept():
+    solution = solve_pds(torch.rand(2, 3, dtype=torch.float64, requires_grad=True))
+    assert not solution.value.requires_grad

@@ -13,6 +13,7 @@ from gsp_unroll.graph_learning import (
     FitConfig,
     GraphsConfig,
     L2GConfig,
+    Pairs,
     UnrolledPDS,
     estimate_topologies,
     fit_topologies,
@@ -154,3 +155,29 @@ def test_configurations_are_of_the_published_network(path):
 def test_a_wrong_override_is_named(override, message):
     with pytest.raises(ConfigError, match=message):
         load_config_as(L2GConfig, CONFIGS[0], [override])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error", "message"),
+    [
+        (TRAIN[:2], TypeError, "train must be Pairs, got tuple"),
+        (Pairs(TRAIN.z[:5], TRAIN.weight), ValueError, r"train.weight must have shape \[5, 28\]"),
+        (Pairs(TRAIN.z[:0], TRAIN.weight[:0]), ValueError, "train must hold at least one graph"),
+        (Pairs(TRAIN.z * torch.nan, TRAIN.weight), ValueError, "z must be finite"),
+        (Pairs(TRAIN.z, 0 * TRAIN.weight), ValueError, "must have an edge in every graph"),
+        (Pairs(TRAIN.z.double(), TRAIN.weight.double()), TypeError, "torch.float32 as the network"),
+    ],
+)
+def test_graphs_that_cannot_be_learned_from_are_named(pairs, error, message):
+    pairs = tuple(pairs) if error is TypeError and "tuple" in message else pairs
+    with pytest.raises(error, match=message):
+        fit_topologies(l2g(), pairs, VALIDATION, RECIPE, progress=False)
+
+
+def test_an_estimate_leaves_the_mode_of_the_network():
+    network = l2g().train()
+    estimate_topologies(network, TEST.z)
+    assert network.training
+    with pytest.raises(ValueError, match=r"z must have shape \[count, "):
+        estimate_topologies(network, TEST.z[0])
+    assert network.training

@@ -71,3 +71,38 @@ def test_wrong_arguments_are_named(options, error, message):
     arguments = {"pos": torch.zeros(3, 2), "edge_index": both_ways([(0, 1), (1, 2)]), **options}
     with pytest.raises(error, match=message):
         gaussian_edge_weight(**arguments)
+
+
+@pytest.mark.parametrize("scale", ["median", "local"])
+@pytest.mark.parametrize(
+    ("dtype", "unit"),
+    [
+        (torch.float32, 1e-25),
+        (torch.float32, 1e25),
+        (torch.float64, 1e200),
+        (torch.float64, 1e-200),
+    ],
+)
+def test_weights_have_no_unit(scale, dtype, unit):
+    torch.manual_seed(0)
+    pos = torch.rand(20, 2, dtype=torch.float64)
+    edges = knn_edge_index(pos, 4)
+    expected = gaussian_edge_weight(pos, edges, scale)
+    found = gaussian_edge_weight((pos * unit).to(dtype), edges, scale)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=0)
+
+
+def test_half_precision_keeps_a_long_edge():
+    pos = torch.tensor([[0.0], [1.0], [40.0]], dtype=torch.float16)
+    edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    assert bool((gaussian_edge_weight(pos, edges, 1.0, smallest=1e-9) > 0).all())
+
+
+def test_points_in_one_place_leave_the_median_to_the_others():
+    pos = torch.tensor([[0.0], [0.0], [0.0], [1.0]], requires_grad=True)
+    edges = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
+    weight = gaussian_edge_weight(pos, edges)
+    torch.testing.assert_close(weight[4:], torch.full((2,), -1.0).exp())
+    gaussian_edge_weight(pos, edges, "local").sum().backward()
+    assert bool(pos.grad.isfinite().all())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch_geometric.data import Batch, Data
 
-from gsp_unroll.graphs import data_to_image, grid_edge_index, image_to_data
+from gsp_unroll.graphs import data_to_image, grid_edge_index, image_to_data, sequence_to_data
 
 SIZES = [(3, 5, 7), (1, 1, 1), (4, 1, 6), (2, 8, 3)]
 every_size = pytest.mark.parametrize(("channels", "height", "width"), SIZES)
@@ -80,7 +80,7 @@ def test_data_does_not_share_memory_between_images():
          "data must come from image_to_data: it has no height, width"),
         (lambda: data_to_image(Data(height=2, width=2)), ValueError, "it has no x"),
         (lambda: data_to_image(Data(x=torch.ones(5, 1), height=2, width=2)), ValueError,
-         r"multiple of height x width = 2 x 2 rows, got 5"),
+         r"height x width = 2 x 2 rows, got 5"),
         (lambda: data_to_image(Data(x=torch.ones(4), height=2, width=2)), ValueError,
          r"data.x must have shape \[nodes, channels\], got \[4\]"),
     ],
@@ -96,3 +96,11 @@ def test_a_batch_of_different_sizes_is_refused_with_a_way_out():
     )
     with pytest.raises(ValueError, match=r"one size, got \[\(2, 3\), \(3, 2\)\].*to_data_list"):
         data_to_image(batch)
+
+
+def test_a_sequence_of_images_is_not_one_image():
+    images = [image_to_data(torch.rand(1, 3, 4), window=3) for _ in range(3)]
+    with pytest.raises(ValueError, match="height x width = 3 x 4 rows, got 36; a sequence needs"):
+        data_to_image(sequence_to_data(images))
+    with pytest.raises(TypeError, match="got NoneType"):
+        data_to_image(None)

@@ -148,3 +148,12 @@ def test_uniform_weights_need_no_area_and_names_are_checked():
     assert mesh_to_data(FLAT, torch.tensor([[0], [1], [2]]), "uniform").num_edges == 6
     with pytest.raises(ValueError, match="did you mean 'cotangent'"):
         mesh_to_data(SQUARE, HALVES, "cotan")
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e12, 1e30])
+def test_cotangents_have_no_unit(unit):
+    corner = torch.tensor([[0.0, 0], [1, 0], [0, 1]])
+    face = torch.tensor([[0], [1], [2]])
+    expected = mesh_to_data(corner, face).edge_weight
+    torch.testing.assert_close(mesh_to_data(corner * unit, face).edge_weight, expected)
+    assert bool((expected > 0).any())

@@ -350,3 +350,10 @@ def day(**changes):
 def test_what_cannot_be_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_steps_of_integers_are_joined_by_real_weights():
+    path = torch.tensor([[0, 1], [1, 0]])
+    steps = [Data(x=torch.ones(2).long(), edge_index=path) for _ in range(3)]
+    weight = sequence_to_data(steps, 0.5).edge_weight
+    assert weight.tolist() == [1.0] * 6 + [0.5] * (len(weight) - 6)
