@@ -177,8 +177,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/inpainting_driven_graph.png")
     args = parser.parse_args()
-    if args.nodes < 8 or args.times < 20 or args.repeats < 1:
-        parser.error("--nodes must be at least 8, --times at least 20 and --repeats at least 1")
+    if args.nodes < 8 or args.times < 20 or args.repeats < 1 or min(args.steps, args.seed) < 0:
+        parser.error("--nodes must be at least 8, --times 20, --repeats 1, --steps and --seed 0")
+    # Each two rows need some times at which both are seen.
+    if args.times * (1 - max(args.missing)) ** 2 < 4:
+        parser.error(f"--times {args.times} is too few with {max(args.missing):.0%} missing")
     if not all(0.005 <= ratio <= 0.9 for ratio in args.missing) or not 0 <= args.memory < 1:
         parser.error("--missing must be between 0.005 and 0.9, --memory in [0, 1)")
     return args

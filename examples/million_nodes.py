@@ -152,6 +152,8 @@ def parse_args() -> argparse.Namespace:
         parser.error("--nodes must be at least 100 and --observed between 0.01 and 0.9")
     if not 100 <= args.piece <= args.nodes or args.steps < 1:
         parser.error("--piece must be between 100 and --nodes, and --steps at least 1")
+    if args.seed < 0:
+        parser.error(f"--seed must be at least 0, got {args.seed}")
     if not 1 <= args.predict_pieces <= args.nodes:
         parser.error("--predict-pieces must be between 1 and --nodes")
     return args

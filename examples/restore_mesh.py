@@ -30,21 +30,25 @@ ARMS = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0,
 
 def main() -> int:
     args = parse_args()
-    if args.mesh is None:
-        pos, face = armed_surface(args.vertices, args.seed)
-    else:
-        mesh = read_off(str(args.mesh))
-        pos, face = mesh.pos, mesh.face
     try:
+        if args.mesh is None:
+            pos, face = armed_surface(args.vertices, args.seed)
+        else:
+            mesh = read_off(str(args.mesh))
+            pos, face = mesh.pos, mesh.face
         data = mesh_to_data(pos, face, args.weights)
-    except ValueError as error:
-        print(error, file=sys.stderr)
+    except (ValueError, IndexError, RuntimeError) as error:
+        print(f"{args.mesh or 'the surface'}: {error}", file=sys.stderr)
         return 2
     generator = torch.Generator().manual_seed(args.seed)
     signals = {"regions": regions(pos, 6, generator), "smooth": smooth(pos, generator)}
     vertices = len(pos)
+    count = round(args.observed * vertices)
+    if not 0 < count < vertices:
+        print(f"--observed {args.observed} is {count} of {vertices} vertices", file=sys.stderr)
+        return 2
     mask = torch.zeros(vertices, dtype=torch.bool)
-    mask[torch.randperm(vertices, generator=generator)[: round(args.observed * vertices)]] = True
+    mask[torch.randperm(vertices, generator=generator)[:count]] = True
     data.mask = mask
 
     rows = {}

@@ -189,8 +189,9 @@ def parse_args() -> argparse.Namespace:
         parser.error(f"--days must be between 4 and 30, got {args.days}")
     if not 0.2 <= args.missing <= 0.8:
         parser.error(f"--missing must be between 0.2 and 0.8, got {args.missing}")
-    if args.steps < 1 or not 2 <= args.neighbours <= 100:
-        parser.error("--steps must be at least 1 and --neighbours between 2 and 100")
+    # With fewer than 5 neighbours some stations are joined to few others, which may all be missing.
+    if args.steps < 1 or args.seed < 0 or not 5 <= args.neighbours <= 100:
+        parser.error("--steps must be at least 1, --seed 0, and --neighbours between 5 and 100")
     return args
 
 

@@ -133,6 +133,11 @@ class L2GModelConfig:
     features: int = 16
     slope: float = 0.01
 
+    def __post_init__(self) -> None:
+        for name in ("layers", "hidden", "latent", "features"):
+            positive_int(name, getattr(self, name))
+        in_range("slope", self.slope, 0, 1)
+
     def build(self, nodes: int, *, residual: bool = False) -> L2G:
         """The network for graphs with that many nodes, as published or ``residual``."""
         return L2G(

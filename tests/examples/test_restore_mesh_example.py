@@ -29,5 +29,10 @@ def test_a_broken_file_and_none(monkeypatch, tmp_path, capsys):
         run_example(monkeypatch, "restore_mesh.py", "--mesh", bad, "--out", tmp_path / "m.png") == 2
     )
     assert "triangles with an area" in capsys.readouterr().err
+    bad.write_text(tetrahedron[:40])
+    assert run_example(monkeypatch, "restore_mesh.py", "--mesh", bad) == 2
+    assert "bad.off: " in capsys.readouterr().err
+    assert run_example(monkeypatch, "restore_mesh.py", "--vertices", 300, "--observed", 1e-4) == 2
+    assert "is 0 of 300 vertices" in capsys.readouterr().err
     assert run_example(monkeypatch, "restore_mesh.py", "--mesh", tmp_path / "none.off") == 2
     assert "none.off" in capsys.readouterr().err
