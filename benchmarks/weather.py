@@ -82,20 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             result["rows"].setdefault(row, {})[method] = values
         write_json(args.out, result)
 
-    for name, candidates in BASELINES.items():
+    for name, candidates in (BASELINES | BOUNDS).items():
         if wanted(name):
             errors = {}
             for country, found in stations.items():
                 judged = other(country, stations) if name in ELSEWHERE else found
                 for share in SHARES:
                     method = tuned(candidates, judged, training_cases(judged, share, args.quick))
-                    errors |= score(country, found, share, method, args.repeats)
-            keep(name, errors)
-    for name, method in BOUNDS.items():
-        if wanted(name):
-            errors = {}
-            for country, found in stations.items():
-                for share in SHARES:
                     errors |= score(country, found, share, method, args.repeats)
             keep(name, errors)
     for network, config in NETWORKS.items():

@@ -86,12 +86,18 @@ def published(rows: Rows) -> dict[str, float]:
 def summary(rows: Rows) -> str:
     """Change against the best baseline of each row: the mean over rows, and the worst row."""
     others = [m for m in next(iter(rows.values()), {}) if m not in BASELINES]
+    if not others:
+        return "Not measured yet."
+    against = {
+        "published": published(rows),
+        "without the past": best_baselines(rows),
+        "all": best_baselines(rows, past=True),
+    }
     lines = []
     for method in sorted(others, key=_rank):
-        against = {"published": published(rows), "without the past": best_baselines(rows)}
-        if method.endswith("in place"):
-            against["all"] = best_baselines(rows, past=True)
         for baselines, best in against.items():
+            if baselines == "all" and not method.endswith("in place"):
+                continue
             change = {
                 row: statistics.mean(methods[method]) / best[row] - 1
                 for row, methods in rows.items()
@@ -106,7 +112,7 @@ def summary(rows: Rows) -> str:
     headers = ["RMSE against the best baseline of each row", "baselines"]
     for country in dict.fromkeys(row.split()[0] for row in rows):
         headers += [f"{country}, mean", f"{country}, worst row"]
-    return table(headers, lines) if lines else "Not measured yet."
+    return table(headers, lines)
 
 
 def main() -> None:

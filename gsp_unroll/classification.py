@@ -91,8 +91,7 @@ def classify(
     dtype = torch.float32
     if data.edge_weight is not None:
         checks.floating("data.edge_weight", data.edge_weight)
-        double = data.edge_weight.dtype == torch.float64
-        dtype = torch.float64 if double else torch.float32
+        dtype = torch.promote_types(data.edge_weight.dtype, dtype)
     one_hot = torch.nn.functional.one_hot(torch.where(known, label, 0), count).to(dtype)
     signals = copy.copy(data)
     signals.x, signals.mask = one_hot, known

@@ -52,8 +52,8 @@ def gaussian_edge_weight(
     source, target = edge_index
     # Weights have no unit: coordinates of size one neither overflow nor vanish.
     dtype, pos = pos.dtype, pos.double()
-    unit = float(pos.detach().abs().max()) if pos.numel() else 0.0
-    pos = pos / (unit or 1.0)
+    unit = (float(pos.detach().abs().max()) if pos.numel() else 0.0) or 1.0
+    pos = pos / unit
     # The same number in both directions, to the last bit.
     length = (pos[source] - pos[target]).norm(dim=1)
     if scale == "local":
@@ -64,7 +64,7 @@ def gaussian_edge_weight(
         positive = length[length > 0]
         variance = positive.median().square() if len(positive) else torch.ones_like(length)
     else:
-        variance = length.new_tensor(scale / (unit or 1.0)).square()
+        variance = length.new_tensor(scale / unit).square()
     # Points all in one place are as near as can be.
     ratio = torch.where(length > 0, length.square() / torch.where(length > 0, variance, 1), 0)
     return torch.exp(-ratio).to(dtype).clamp(min=max(smallest, torch.finfo(dtype).tiny))

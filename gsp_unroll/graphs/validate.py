@@ -70,10 +70,8 @@ def signal_and_mask(data: Data, name: str = "data") -> tuple[Tensor, Tensor]:
             f"{name}.x must have a row for each of {name}.num_nodes = {data.num_nodes} nodes, got "
             f"{len(x)}"
         )
-    graph = {f"{name}.{part}": data.get(part) for part in ("edge_index", "edge_weight")}
-    checks.same_device(
-        **{f"{name}.x": x}, **{part: v for part, v in graph.items() if isinstance(v, Tensor)}
-    )
+    parts = {f"{name}.{part}": data.get(part) for part in ("x", "edge_index", "edge_weight")}
+    checks.same_device(**{part: v for part, v in parts.items() if isinstance(v, Tensor)})
     signal = x.reshape(len(x), -1)
     mask = data.get("mask")
     if mask is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from torch import nn
@@ -47,21 +46,16 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
         raise ValueError(
             f"train.init {weights!r} is of a network of another form ({'; '.join(differing)})"
         )
-    given = source.state_dict()
-    if ours["name"] != theirs["name"]:
-        given = {name: value for name, value in given.items() if ".layers." not in name}
-    else:
-        for block in network.blocks:
+    for k, block in enumerate(network.blocks):
+        given = source.blocks[min(k, theirs["blocks"] - 1)].state_dict()
+        if ours["name"] != theirs["name"]:
+            given = {name: value for name, value in given.items() if not name.startswith("layers.")}
+        else:
             for layer in block.layers[theirs["layers"] :]:
                 nn.init.zeros_(layer.cg.alpha)
-    network.load_state_dict(
-        {
-            name: given.get(_origin(name, theirs["blocks"]), value)
-            for name, value in network.state_dict().items()
-        }
-    )
-    for block in network.blocks[theirs["blocks"] :]:
-        nn.init.zeros_(block.skip)
+        block.load_state_dict({**block.state_dict(), **given})
+        if k >= theirs["blocks"]:
+            nn.init.zeros_(block.skip)
     return json.loads(pretrained_metadata(weights).get("history", "[]"))
 
 
@@ -69,8 +63,3 @@ def _may_differ(key: str, ours: Any, theirs: Any) -> bool:
     if key == "name":
         return {ours, theirs} == _ALIKE
     return key in _FREE or (key in OPTIONS and ours) or (key in _GROW and ours > theirs)
-
-
-def _origin(name: str, blocks: int) -> str:
-    """The parameter of a network of so many blocks from which the parameter ``name`` starts."""
-    return re.sub(r"^blocks\.(\d+)", lambda k: f"blocks.{min(int(k[1]), blocks - 1)}", name)
