@@ -16,6 +16,9 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import scatter, softmax
 
+from gsp_unroll.nn import GTVLayer
+from gsp_unroll.ops.backends.base import SMALLEST_WEIGHT
+from gsp_unroll.solvers.admm import LPState
 from gsp_unroll.topology import Topology
 
 
@@ -74,6 +77,16 @@ class PlainOperators:
         """Scores of both directions ``[E, K]`` -> symmetrised weights ``[M, K]``."""
         p = softmax(score, self.edge_index[1], num_nodes=self.num_nodes)
         return (p[self.into_u] + p[self.into_v]) / 2
+
+    def gtv_layer(self, w: Tensor, x: Tensor, observed: Tensor, layer: GTVLayer) -> Tensor:
+        """First layer of uGTV with one CG step: ``[M, K], [N, 1, C] -> [N, K, C]``."""
+        x = x.expand(-1, w.shape[1], -1)
+        root = w.clamp(min=SMALLEST_WEIGHT).sqrt()
+        c = self.difference(root, x)
+        state = LPState.start(c).update(c, layer.threshold)
+        pull = self.divergence(root, state.edge_target())
+        residual = pull - self.laplacian(self.both_directions(w), x)
+        return x + layer.cg.alpha[0].unsqueeze(-1) * residual.masked_fill(observed, 0)
 
     def both_directions(self, w: Tensor) -> Tensor:
         """``[M, K] -> [E, K]``."""

@@ -23,13 +23,16 @@ from baselines import PlainOperators
 from measure import copy_bandwidth, measure_all, parser, print_table, write_json
 from torch import Tensor
 
+from gsp_unroll.models import UGTV
 from gsp_unroll.ops import planar
 from gsp_unroll.ops.softmax import edge_softmax
 from gsp_unroll.topology import BACKENDS, Grid, Topology
 
 HEADS, CHANNELS, FEATURES = 4, 3, 12
 BASELINE = "PyG gather-scatter"
-OPERATORS = ("laplacian", "difference", "divergence", "distance", "edge_softmax")
+# The last is a layer of uGTV with one CG step: C, the edge variables, C^T and L(w)x, which is how
+# the network uses C and C^T.
+OPERATORS = ("laplacian", "difference", "divergence", "distance", "edge_softmax", "gtv_layer")
 
 
 @dataclass
@@ -77,7 +80,34 @@ def planar_inputs(operator: str, topology: Topology) -> tuple[Tensor, ...]:
         "divergence": lambda: (weight, torch.randn(HEADS, CHANNELS, m) * inside),
         "distance": lambda: (torch.randn(HEADS, FEATURES, n),),
         "edge_softmax": lambda: (torch.randn(HEADS, m) * inside,),
+        "gtv_layer": lambda: (weight, torch.randn(CHANNELS, n)),
     }[operator]()
+
+
+@dataclass
+class LayerOfUGTV:
+    """The solver part of a uGTV block that has one layer of one CG step.
+
+    Attributes:
+        num_nodes: Of the graphs; half of the values are samples.
+    """
+
+    num_nodes: int
+
+    def __post_init__(self) -> None:
+        self.block = UGTV(CHANNELS, blocks=1, layers=1, cg_steps=1, heads=HEADS).blocks[0]
+        self.block.requires_grad_(False)
+        generator = torch.Generator().manual_seed(0)
+        self.observed = torch.rand(CHANNELS, self.num_nodes, generator=generator) < 0.5
+
+    def __call__(self, topology: Topology, w: Tensor, x: Tensor) -> Tensor:
+        """``[HEADS, M], [C, N] -> [HEADS, C, N]``."""
+        return self.block.solve(topology, w[None], x[None], self.observed[None])[0]
+
+    def plain(self, operators: PlainOperators) -> Callable[[Tensor, Tensor], Tensor]:
+        """The same with the baseline's operators: ``[M, HEADS], [N, 1, C] -> [N, HEADS, C]``."""
+        layer, observed = self.block.layers[0], self.observed.T.unsqueeze(1)
+        return lambda w, x: operators.gtv_layer(w, x, observed, layer)
 
 
 def plain_candidate(operator: str, plain: PlainOperators, inputs: tuple[Tensor, ...]) -> Candidate:
@@ -92,7 +122,10 @@ def plain_candidate(operator: str, plain: PlainOperators, inputs: tuple[Tensor, 
     for tensor in rest:
         over_nodes = tensor.shape[-1] == plain.num_nodes
         arguments.append((plain.nodes_first if over_nodes else plain.edges_first)(tensor))
-    return Candidate(getattr(plain, operator), tuple(arguments))
+    function = getattr(plain, operator)
+    if operator == "gtv_layer":
+        function = LayerOfUGTV(plain.num_nodes).plain(plain)
+    return Candidate(function, tuple(arguments))
 
 
 def library_candidates(plain: PlainOperators, inputs: tuple[Tensor, ...]) -> dict[str, Candidate]:
@@ -161,8 +194,11 @@ def backend_candidates(
     operator: str, structure: Topology, inputs: tuple[Tensor, ...], skipped: dict[str, str]
 ) -> dict[str, Candidate]:
     """Every backend of the library that is present."""
-    functions = {name: getattr(planar, name) for name in OPERATORS[:-1]}
-    functions["edge_softmax"] = edge_softmax
+    functions: dict[str, Callable[..., Tensor]] = {
+        "edge_softmax": edge_softmax,
+        "gtv_layer": LayerOfUGTV(structure.num_nodes),
+    }
+    function = functions.get(operator) or getattr(planar, operator)
     out = {}
     for name in BACKENDS:
         if name == "triton":
@@ -170,7 +206,6 @@ def backend_candidates(
             continue
         try:
             topology = structure.with_backend(name)
-            function = functions[operator]
             out[name] = Candidate(lambda *args, f=function, t=topology: f(t, *args), inputs)
         except Exception as error:  # a backend says in its own way that it is not for this machine
             skipped[name] = f"{type(error).__name__}: {error}"
