@@ -32,6 +32,7 @@ from torch_geometric.utils import to_dense_adj
 from gsp_unroll import classify
 from gsp_unroll.graphs import gaussian_edge_weight, knn_edge_index
 from gsp_unroll.plotting.classes import classes_report
+from gsp_unroll.plotting.save import figure_path
 
 # Predicts all classes from those where mask is True.
 Method = Callable[[Tensor, Tensor], Tensor]
@@ -41,6 +42,9 @@ def main() -> int:
     args = parse_args()
     warnings.simplefilter("ignore")  # scikit-learn's grids hold settings that do not converge
     y, methods, place = {"digits": digits, "karate": karate}[args.data](args.gtv)
+    if max(args.labels) >= int(y.bincount().max()):
+        raise SystemExit(f"--labels must leave nodes without one: below {int(y.bincount().max())}, "
+                         f"members of the largest class, got {max(args.labels)}")  # fmt: skip
     print(f"{args.data}: {len(y)} nodes, accuracy in % on the nodes without a label, mean ± "
           f"standard deviation over {args.repeats} draws")  # fmt: skip
     print("labels a class" + "".join(f"{name:>20s}" for name in methods))
@@ -147,7 +151,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--choose", type=int, default=2, help="draws to choose settings by")
     parser.add_argument("--gtv", action="store_true", help="total variation as well")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="runs/classify.png", help="picture to write")
+    parser.add_argument(
+        "--out", default="runs/classify.png", type=figure_path, help="picture to write"
+    )
     args = parser.parse_args()
     if min(*args.labels, args.repeats, args.choose, 1) < 1:
         parser.error("--labels, --repeats and --choose must be at least 1")

@@ -20,6 +20,7 @@ import gsp_unroll
 from gsp_unroll.data.stations import DATASETS, load_stations
 from gsp_unroll.graphs import gaussian_edge_weight, knn_edge_index
 from gsp_unroll.plotting.graph_signal import graph_signal_report
+from gsp_unroll.plotting.save import figure_path
 
 
 def main() -> int:
@@ -74,7 +75,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=20, help="days to average over")
     parser.add_argument("--neighbours", type=int, default=6, help="neighbours in the graph")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="runs/graph_signal.png", help="picture to write")
+    parser.add_argument(
+        "--out", default="runs/graph_signal.png", type=figure_path, help="picture to write"
+    )
     args = parser.parse_args()
     if not 0.02 <= args.observed <= 0.98:
         parser.error(f"--observed must be between 0.02 and 0.98, got {args.observed}")

@@ -33,7 +33,7 @@ from gsp_unroll.graph_learning import (
 from gsp_unroll.graph_learning.inpainting_driven_network import row_mean, with_mean_degree
 from gsp_unroll.graph_learning.nearest_rows import row_distance
 from gsp_unroll.graph_learning.space_time_prior import laplacian_matrix
-from gsp_unroll.plotting.save import save_figure
+from gsp_unroll.plotting.save import figure_path, save_figure
 
 Curves = dict[str, list[float]]
 
@@ -175,7 +175,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=40, help="training steps; 0 = none")
     parser.add_argument("--skip-weather", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="runs/inpainting_driven_graph.png")
+    parser.add_argument("--out", default="runs/inpainting_driven_graph.png", type=figure_path)
     args = parser.parse_args()
     if args.nodes < 8 or args.times < 20 or args.repeats < 1 or min(args.steps, args.seed) < 0:
         parser.error("--nodes must be at least 8, --times 20, --repeats 1, --steps and --seed 0")

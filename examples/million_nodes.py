@@ -31,6 +31,7 @@ from gsp_unroll.data import GraphPieces
 from gsp_unroll.graphs import cut_share, knn_edge_index, partition
 from gsp_unroll.models import ModelConfig
 from gsp_unroll.plotting.point_signal import point_signal_report
+from gsp_unroll.plotting.save import figure_path
 
 NETWORK = ModelConfig(
     "uglr-plus", blocks=2, layers=1, cg_steps=12, heads=4, features=6, maps=24,
@@ -146,7 +147,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=200, help="training steps, a piece each")
     parser.add_argument("--predict-pieces", type=int, default=8, help="1 = the whole at once")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="runs/million_nodes.png", help="picture to write")
+    parser.add_argument(
+        "--out", default="runs/million_nodes.png", type=figure_path, help="picture to write"
+    )
     args = parser.parse_args()
     if args.nodes < 100 or not 0.01 <= args.observed <= 0.9:
         parser.error("--nodes must be at least 100 and --observed between 0.01 and 0.9")

@@ -23,6 +23,7 @@ from torch_geometric.io import read_off
 import gsp_unroll
 from gsp_unroll.graphs import mesh_to_data
 from gsp_unroll.plotting.mesh import mesh_report
+from gsp_unroll.plotting.save import figure_path
 
 TOLERANCE = 1e-3
 ARMS = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
@@ -115,7 +116,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--observed", type=float, default=0.1, help="share of vertices observed")
     parser.add_argument("--weights", choices=("cotangent", "uniform"), default="cotangent")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="runs/restore_mesh.png", help="picture to write")
+    parser.add_argument(
+        "--out", default="runs/restore_mesh.png", type=figure_path, help="picture to write"
+    )
     args = parser.parse_args()
     if not 0 < args.observed < 1:
         parser.error(f"--observed must be between 0 and 1, got {args.observed}")

@@ -27,6 +27,7 @@ from gsp_unroll.graphs import (
     knn_edge_index,
     sequence_to_data,
 )
+from gsp_unroll.plotting.save import figure_path
 from gsp_unroll.plotting.space_time import space_time_report
 
 TEST_MONTHS = (3, 6, 9, 12)
@@ -183,7 +184,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--neighbours", type=int, default=6, help="neighbours in the graph")
     parser.add_argument("--steps", type=int, default=300, help="steps of training")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="runs/time_varying.png", help="picture to write")
+    parser.add_argument(
+        "--out", default="runs/time_varying.png", type=figure_path, help="picture to write"
+    )
     args = parser.parse_args()
     if not 4 <= args.days <= 30:
         parser.error(f"--days must be between 4 and 30, got {args.days}")

@@ -107,6 +107,12 @@ def positive_int(argument: str, value: object, minimum: int = 1) -> int:
     return value
 
 
+def boolean(argument: str, value: object) -> None:
+    """Raise ``TypeError`` unless ``value`` is ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{argument} must be True or False, got {type(value).__name__} {value!r}")
+
+
 def share_range(argument: str, value: object, open_low: bool = False) -> tuple[float, float]:
     """Return two shares ``(low, high)`` in [0, 1), or in (0, 1) with ``open_low``."""
     try:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+from inspect import signature
+from typing import Any
+
 import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
@@ -18,12 +22,13 @@ class RestoreMissing(BaseTransform):
     Args:
         method: ``"glr"`` or ``"gtv"`` (:func:`gsp_unroll.interpolate` with ``data.edge_weight``), a
             fitted :class:`~gsp_unroll.GraphSignalModel`, or a trained network (default: ``"glr"``).
-        mu: With ``"glr"`` and ``"gtv"``: the samples are noisy, see :func:`gsp_unroll.interpolate`
-            (default: they are kept).
+        **options: Keyword arguments of :func:`gsp_unroll.interpolate` (``mu``, ``tolerance``, ...)
+            or, with a model, of :meth:`GraphSignalModel.predict() <gsp_unroll.GraphSignalModel>`
+            (``pieces``, ``halo``).
 
     Raises:
-        TypeError: If ``method`` is of another kind.
-        ValueError: If a prior is unknown, or ``mu`` is not positive or given to a learned method.
+        TypeError: If ``method`` is of another kind, or does not have one of ``options``.
+        ValueError: If a prior is unknown, or ``mu`` is not positive.
 
     Examples:
         >>> import torch
@@ -35,30 +40,36 @@ class RestoreMissing(BaseTransform):
     """
 
     def __init__(
-        self, method: str | GraphSignalModel | UnrolledNetwork = "glr", *, mu: float | None = None
+        self, method: str | GraphSignalModel | UnrolledNetwork = "glr", **options: Any
     ) -> None:
         if isinstance(method, str):
             checks.one_of("method", method, PRIORS)
-        elif not isinstance(method, GraphSignalModel | UnrolledNetwork):
+            restore = partial(interpolate, prior=method)
+        elif isinstance(method, GraphSignalModel):
+            restore = method.predict
+        elif isinstance(method, UnrolledNetwork):
+            restore = method.restore
+        else:
             raise TypeError(
                 "method must be a prior, a GraphSignalModel or a network, got "
                 f"{type(method).__name__}"
             )
-        elif mu is not None:
-            raise ValueError(f"mu must be None for a learned method, got {mu}")
-        self.method = method
-        self.mu = None if mu is None else checks.in_range("mu", mu, 0, open_low=True)
+        self._name = method if isinstance(method, str) else type(method).__name__
+        allowed = [name for name in signature(restore).parameters if name not in ("data", "prior")]
+        for name in options:
+            if name not in allowed:
+                known = ", ".join(allowed) or "none"
+                raise TypeError(f"options of {self._name} are: {known}; got {name}")
+        if options.get("mu") is not None:
+            checks.in_range("mu", options["mu"], 0, open_low=True)
+        self._restore, self._options = restore, options
 
     def forward(self, data: Data) -> Data:
         """Return a copy of ``data`` with ``x`` restored; everything else is shared with it."""
-        if isinstance(self.method, str):
-            return interpolate(data, self.method, mu=self.mu)
-        if isinstance(self.method, GraphSignalModel):
-            return self.method.predict(data)
         # As data of a pipeline, which is stored and sent between processes: no autograd graph.
         with torch.no_grad():
-            return self.method.restore(data)
+            return self._restore(data, **self._options)
 
     def __repr__(self) -> str:
-        method = self.method if isinstance(self.method, str) else type(self.method).__name__
-        return f"{type(self).__name__}({method!r})"
+        options = "".join(f", {name}={value!r}" for name, value in self._options.items())
+        return f"{type(self).__name__}({self._name!r}{options})"

@@ -45,8 +45,11 @@ def test_learned_methods():
     out = RestoreMissing(network)(data).x
     assert torch.equal(out, network.restore(data).x)
     assert not out.requires_grad
+    in_pieces = RestoreMissing(model, pieces=2, halo=0)(data).x
+    assert torch.equal(in_pieces, model.predict(data, pieces=2, halo=0).x)
+    assert not torch.equal(in_pieces, model.predict(data).x)
     assert repr(RestoreMissing(model)) == "RestoreMissing('GraphSignalModel')"
-    assert repr(RestoreMissing("gtv")) == "RestoreMissing('gtv')"
+    assert repr(RestoreMissing("gtv", mu=2)) == "RestoreMissing('gtv', mu=2)"
 
 
 def test_what_cannot_be_is_named():
@@ -54,8 +57,10 @@ def test_what_cannot_be_is_named():
         RestoreMissing("mean")
     with pytest.raises(TypeError, match=r"method must be a prior, .* got int"):
         RestoreMissing(3)
-    with pytest.raises(ValueError, match=r"mu must be None for a learned method, got 1\.0"):
+    with pytest.raises(TypeError, match=r"options of UGLR are: none; got mu"):
         RestoreMissing(UGLR(1, features_from="mlp"), mu=1.0)
+    with pytest.raises(TypeError, match=r"options of glr are: mu, tolerance, .*; got pieces"):
+        RestoreMissing(pieces=2)
 
 
 @pytest.mark.parametrize(("mu", "error"), [(-1.0, ValueError), ("a", TypeError)])

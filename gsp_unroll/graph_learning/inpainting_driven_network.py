@@ -83,12 +83,17 @@ class InpaintingDrivenConfig:
         for name in ("rounds", "cg_steps", "graph_steps", "neighbours"):
             checks.positive_int(name, getattr(self, name))
         for name in ("p1", "p2", "mu", "decay", "step", "mean_degree"):
-            if getattr(self, name) is not None:
+            if name not in ("mu", "mean_degree") or getattr(self, name) is not None:
                 checks.in_range(name, getattr(self, name), 0, open_low=True)
         for name in ("ridge", "temporal_penalty"):
             checks.in_range(name, getattr(self, name), 0)
+        checks.in_range("sparsity", self.sparsity)
         if not 0 <= self.sparsity < 1:
             raise ValueError(f"sparsity must be in [0, 1), got {self.sparsity}")
+        for name in ("relative", "warm_start", "centred"):
+            checks.boolean(name, getattr(self, name))
+        if not isinstance(self.trainable, tuple | list):
+            raise TypeError(f"trainable must be a tuple of names, got {self.trainable!r}")
         checks.one_of("gradient", self.gradient, GRADIENTS)
         checks.one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
         for name in self.trainable:

@@ -94,6 +94,8 @@ def radius_edge_index(pos: Tensor, radius: float) -> Tensor:
 def _points(pos: Tensor) -> np.ndarray:
     checks.floating("pos", pos)
     checks.shape("pos", pos, ["N", "D"])
+    if not pos.shape[1]:
+        raise ValueError(f"pos must have at least one coordinate, got shape {list(pos.shape)}")
     checks.finite("pos", pos)
     return pos.detach().cpu().double().numpy()
 

@@ -214,6 +214,7 @@ def _check_sequence(sequence: list[Data]) -> None:
                 raise ValueError(
                     f"sequence[{t}].{key} cannot be carried to space and time; remove it"
                 )
+        checks.same_device(**_tensors(0, sequence[0]), **(_tensors(t, data) if t else {}))
     first = sequence[0]
     for t, data in enumerate(sequence[1:], start=1):
         differ = set(data.keys()).symmetric_difference(first.keys()) - {"num_nodes"}
@@ -224,6 +225,11 @@ def _check_sequence(sequence: list[Data]) -> None:
             )
         for key in _other_keys(first):
             _check_alike(f"sequence[{t}].{key}", data[key], first[key], len(first.x))
+
+
+def _tensors(t: int, data: Data) -> dict[str, Tensor]:
+    values = data.to_dict().items()
+    return {f"sequence[{t}].{key}": value for key, value in values if isinstance(value, Tensor)}
 
 
 def _check_weight(data: Data, name: str) -> None:

@@ -287,3 +287,15 @@ def test_a_signal_that_needs_gradients_is_learned_from_and_left_alone():
     y.requires_grad_()
     assert InpaintingDrivenGraph(steps=2, progress=False).fit(y).history == expected
     assert y.grad is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"p1": None}, TypeError), ({"sparsity": "a"}, TypeError), ({"sparsity": 1}, ValueError),
+        ({"centred": 1}, TypeError), ({"trainable": "mu"}, TypeError), ({"decay": True}, TypeError),
+    ],
+)  # fmt: skip
+def test_a_value_of_a_wrong_kind_is_named(wrong, error):
+    with pytest.raises(error, match=next(iter(wrong))):
+        InpaintingDrivenConfig(**wrong)

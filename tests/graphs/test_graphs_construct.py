@@ -84,3 +84,8 @@ def test_grid_edge_index_by_hand():
 def test_wrong_arguments_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_points_without_coordinates_have_no_neighbours():
+    with pytest.raises(ValueError, match=r"pos must have at least one coordinate, got .*\[5, 0\]"):
+        knn_edge_index(torch.zeros(5, 0), 2)

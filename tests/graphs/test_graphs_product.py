@@ -357,3 +357,9 @@ def test_steps_of_integers_are_joined_by_real_weights():
     steps = [Data(x=torch.ones(2).long(), edge_index=path) for _ in range(3)]
     weight = sequence_to_data(steps, 0.5).edge_weight
     assert weight.tolist() == [1.0] * 6 + [0.5] * (len(weight) - 6)
+
+
+def test_steps_on_different_devices_are_refused():
+    here = Data(x=torch.zeros(2), edge_index=torch.tensor([[0, 1], [1, 0]]))
+    with pytest.raises(ValueError, match=r"one device, got .*sequence\[1\]\.x on meta"):
+        sequence_to_data([here, here.clone().to("meta")])
