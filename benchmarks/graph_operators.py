@@ -16,7 +16,7 @@ from grid_operators import OPERATORS, compare
 from measure import parser, write_json
 
 from gsp_unroll.graphs import knn_edge_index
-from gsp_unroll.topology import Graph
+from gsp_unroll.topology import BACKENDS, Graph
 
 NEIGHBOURS = 23  # of each point; 25 after symmetrisation
 
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "graph_operators")
     options.add_argument("--nodes", type=int, default=400_000)
     options.add_argument("--operators", nargs="+", default=OPERATORS, help="default: all")
+    options.add_argument("--backends", nargs="+", default=BACKENDS, help="default: all")
     args = options.parse_args(argv)
     began = time.perf_counter()
     graph = make_graph(1000 if args.quick else args.nodes)

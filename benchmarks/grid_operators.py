@@ -191,16 +191,20 @@ def library_candidates(plain: PlainOperators, inputs: tuple[Tensor, ...]) -> dic
 
 
 def backend_candidates(
-    operator: str, structure: Topology, inputs: tuple[Tensor, ...], skipped: dict[str, str]
+    operator: str,
+    structure: Topology,
+    inputs: tuple[Tensor, ...],
+    backends: Sequence[str],
+    skipped: dict[str, str],
 ) -> dict[str, Candidate]:
-    """Every backend of the library that is present."""
+    """Those of ``backends`` that are present."""
     functions: dict[str, Callable[..., Tensor]] = {
         "edge_softmax": edge_softmax,
         "gtv_layer": LayerOfUGTV(structure.num_nodes),
     }
     function = functions.get(operator) or getattr(planar, operator)
     out = {}
-    for name in BACKENDS:
+    for name in backends:
         if name == "triton":
             skipped[name] = "on the CPU only Triton's interpreter runs it, for tests"
             continue
@@ -213,7 +217,11 @@ def backend_candidates(
 
 
 def run(
-    operator: str, topology: Topology, copied: float, repeats: dict[str, Any]
+    operator: str,
+    topology: Topology,
+    copied: float,
+    repeats: dict[str, Any],
+    backends: Sequence[str] = tuple(BACKENDS),
 ) -> dict[str, Any]:
     """Time one operator; the values of all candidates are compared first."""
     skipped: dict[str, str] = {}
@@ -222,7 +230,7 @@ def run(
     candidates = {BASELINE: plain_candidate(operator, plain, inputs)}
     if operator == "laplacian":
         candidates |= library_candidates(plain, inputs)
-    candidates |= backend_candidates(operator, topology, inputs, skipped)
+    candidates |= backend_candidates(operator, topology, inputs, backends, skipped)
     energy = {name: float(c.value.double().square().sum()) for name, c in candidates.items()}
     for name, value in energy.items():
         if abs(value - energy[BASELINE]) > 1e-5 * energy[BASELINE]:
@@ -308,13 +316,17 @@ def compare(topology: Topology, operators: Sequence[str], args: Any) -> dict[str
         "features": FEATURES,
         "baseline": BASELINE,
         "bandwidth": bandwidth,
-        "operators": {name: run(name, topology, bandwidth.copied, repeats) for name in operators},
+        "operators": {
+            name: run(name, topology, bandwidth.copied, repeats, args.backends)
+            for name in operators
+        },
     }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "grid_operators")
     options.add_argument("--operators", nargs="+", default=OPERATORS, help="default: all")
+    options.add_argument("--backends", nargs="+", default=BACKENDS, help="default: all")
     args = options.parse_args(argv)
     grid = Grid(24, 32) if args.quick else Grid(512, 768)
     size = {"height": grid.height, "width": grid.width, "window": grid.window}
