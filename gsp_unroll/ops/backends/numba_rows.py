@@ -86,6 +86,13 @@ def add(y, a):
 
 
 @inner
+def take(y, a):
+    """``y -= a``."""
+    for j in range(y.shape[0]):
+        y[j] -= a[j]
+
+
+@inner
 def subtract(y, a, b):
     """``y = a - b``."""
     for j in range(y.shape[0]):

@@ -22,10 +22,10 @@ class NumbaGridSolvers:
     """:class:`~gsp_unroll.ops.backends.base.UnrolledSolvers` of a grid on the CPU.
 
     Threads work on different systems (a head of an image), each with its own scratch memory of
-    about ``4 K + 4 C`` numbers a pixel for GLR and ``(4 + 3 C) K + 5 C`` for GTV; going back, a
-    system keeps all its directions (``layers * steps * C``) and edge variables
-    (``3 (layers + 2) C K``) at once. A joint system is a whole image: ``heads * K + 4 C``, and
-    ``2 heads * K`` and all directions going back.
+    about ``K + 4 C`` numbers a pixel for GLR and ``(2 + 3 C) K + 4 C`` for GTV; going back, a
+    system keeps all its directions (``layers * steps * C``) at once, and for GTV those of one
+    channel with its edge variables (``3 (layers + 1) K``). A joint system is a whole image:
+    ``heads * K + 4 C``, and ``2 heads * K`` and all directions going back.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -40,25 +40,28 @@ class NumbaGridSolvers:
     def glr_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor
     ) -> Tensor:
-        return self._forward(loops.glr_forward, w, x, free, alpha, beta, kappa)
+        return self._forward(loops.glr_forward, (1, 0), w, x, free, alpha, beta, kappa)
 
     def glr_backward(
         self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
         kappa: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        return self._backward(loops.glr_backward, g, w, x, free, alpha, beta, kappa)
+        return self._backward(loops.glr_backward, (2, 0), g, w, x, free, alpha, beta, kappa)
 
     def gtv_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor,
         ratio: Tensor,
     ) -> Tensor:  # fmt: skip
-        return self._forward(loops.gtv_forward, w, x, free, alpha, beta, threshold, ratio)
+        return self._forward(loops.gtv_forward, (2, 1), w, x, free, alpha, beta, threshold, ratio)
 
     def gtv_backward(
         self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
         threshold: Tensor, ratio: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        return self._backward(loops.gtv_backward, g, w, x, free, alpha, beta, threshold, ratio)
+        states = len(threshold) + 1
+        return self._backward(
+            loops.gtv_backward, (4, states), g, w, x, free, alpha, beta, threshold, ratio
+        )
 
     def joint_glr_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor,
@@ -98,8 +101,8 @@ class NumbaGridSolvers:
         return _array(w).reshape(*w.shape[:2], len(self.offsets), -1), *map(_array, values)
 
     def _forward(
-        self, loop: Callable[..., None], w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
-        beta: Tensor, *layerwise: Tensor,
+        self, loop: Callable[..., None], scratch: tuple[int, int], w: Tensor, x: Tensor,
+        free: Tensor, alpha: Tensor, beta: Tensor, *layerwise: Tensor,
     ) -> Tensor:  # fmt: skip
         batch, heads = w.shape[:2]
         out = empty(batch, heads, *x.shape[1:], like=x)
@@ -111,14 +114,21 @@ class NumbaGridSolvers:
             *(_array(v) for v in layerwise), out.numpy().reshape(systems, channels, -1),
         )  # fmt: skip
         run_chunks(
-            lambda first, last: loop(*self.shape, groups, *arrays, first, last),
+            lambda first, last: loop(
+                *self.shape,
+                groups,
+                *arrays,
+                *self._scratch(*scratch, x, channels // groups),
+                first,
+                last,
+            ),
             even_ranges(systems * groups, 1, for_each_thread=2),
         )
         return out
 
     def _backward(
-        self, loop: Callable[..., None], g: Tensor, w: Tensor, x: Tensor, free: Tensor,
-        alpha: Tensor, beta: Tensor, *layerwise: Tensor,
+        self, loop: Callable[..., None], scratch: tuple[int, int], g: Tensor, w: Tensor, x: Tensor,
+        free: Tensor, alpha: Tensor, beta: Tensor, *layerwise: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         batch, heads = w.shape[:2]
         systems, (layers, steps) = batch * heads, alpha.shape[:2]
@@ -132,7 +142,9 @@ class NumbaGridSolvers:
             self._edges(gw), gx.numpy().reshape(systems, x.shape[1], -1), *scalars, *by_layer,
         )  # fmt: skip
         run_chunks(
-            lambda first, last: loop(*self.shape, *arrays, first, last),
+            lambda first, last: loop(
+                *self.shape, *arrays, *self._scratch(*scratch, x, 1), first, last
+            ),
             even_ranges(systems, 1, for_each_thread=2),
         )
         galpha, gbeta = torch.from_numpy(scalars).view(2, batch, heads, layers, steps).sum(1)
@@ -140,6 +152,17 @@ class NumbaGridSolvers:
             gw, gx.sum(1), galpha.movedim(0, 2), gbeta.movedim(0, 2),
             *torch.from_numpy(by_layer).sum(1),
         )  # fmt: skip
+
+    def _scratch(self, rows: int, states: int, x: Tensor, channels: int) -> list[np.ndarray]:
+        """Memory of a thread: weights with their border, and edge variables if there are any.
+
+        Not made by the loops, because what they make is new memory each time.
+        """
+        size, n = len(self.offsets), x.shape[2]
+        out = [empty(rows, size, int(self.shape[1][-1]) + n, like=x)]
+        if states:
+            out.append(empty(3 * states, channels, size, n, like=x))
+        return [values.numpy() for values in out]
 
     def _edges(self, w: Tensor) -> np.ndarray:
         return _array(w).reshape(w.shape[0] * w.shape[1], len(self.offsets), -1)

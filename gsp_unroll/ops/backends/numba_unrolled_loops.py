@@ -21,7 +21,7 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
     load_weights,
     store_weight_gradient,
 )
-from gsp_unroll.ops.backends.numba_rows import add, copy, fill, inner, inner_sum, subtract
+from gsp_unroll.ops.backends.numba_rows import add, copy, fill, inner, inner_sum, subtract, take
 
 # --- graph Laplacian regulariser ------------------------------------------------------------------
 
@@ -42,17 +42,18 @@ def _glr_start(shifts, pad, w, x, r, p, f, work):
 
 @jit
 def glr_forward(
-    offsets, shifts, height, width, groups, w, x, free, alpha, beta, kappa, out, first, last
+    offsets, shifts, height, width, groups, w, x, free, alpha, beta, kappa, out, edges, first, last
 ):
     """``out [S, C, N]`` from ``w [S, K, N]``, ``x, free [B, C, N]``, ``alpha [heads, ...]``.
 
-    A unit of work is a system and one of ``groups`` parts of its channels.
+    A unit of work is a system and one of ``groups`` parts of its channels;
+    ``edges [1, K, pad + N]`` is memory to work in.
     """
     n, pad = height * width, border(shifts)
     heads, layers = alpha.shape[0], alpha.shape[1]
     channels = x.shape[1] // groups
     zero = x.dtype.type(0)
-    ww = np.empty((offsets.shape[0], pad + n), x.dtype)
+    ww = edges[0]
     xx = np.zeros((channels, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
@@ -74,23 +75,22 @@ def glr_forward(
 @jit
 def glr_backward(
     offsets, shifts, height, width, w, x, free, alpha, beta, kappa, g,
-    gw, gx, galpha, gbeta, gkappa, first, last,
+    gw, gx, galpha, gbeta, gkappa, edges, first, last,
 ):  # fmt: skip
     """Gradients of `glr_forward` for ``g [S, C, N]``, which it runs again.
 
     ``gw [S, K, N]``, ``gx [S, C, N]``, ``galpha, gbeta [S, layers, steps]`` (zero at first),
-    ``gkappa [S, layers]``.
+    ``gkappa [S, layers]``; ``edges [2, K, pad + N]`` is memory to work in.
     """
     n, pad = height * width, border(shifts)
     heads, layers, steps = alpha.shape
     channels = x.shape[1]
     one, zero = x.dtype.type(1), x.dtype.type(0)
-    ww = np.empty((offsets.shape[0], pad + n), x.dtype)
+    ww, gww = edges[0], edges[1]
     xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
     q = np.zeros((channels, n + 2 * pad), x.dtype)
     r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
-    gww = np.empty((offsets.shape[0], n + pad), x.dtype)
     work = np.empty(CHUNK, x.dtype)
     for s in range(first, last):
         b, h = s // heads, s % heads
@@ -126,22 +126,17 @@ def glr_backward(
 # --- graph total variation ------------------------------------------------------------------------
 
 
-@inner
-def _divergence(shifts, pad, e, y):
-    """``y_i = sum_k e_k(i) - e_k(i - shift)``."""
-    n = y.shape[0]
-    for first in range(0, n, CHUNK):
-        last = min(first + CHUNK, n)
-        fill(y[first:last], 0)
-        for k in range(shifts.shape[0]):
-            a, b = pad + first, pad + last
-            _add_difference(y[first:last], e[k, a:b], e[k, a - shifts[k] : b - shifts[k]])
+# Pixels at a time: a row of the flow on edges stays in the first-level cache, while twelve rows
+# of weights and of each edge variable come by.
+EDGES = 4096
 
 
 @inner
-def _add_difference(y, a, b):
-    for j in range(y.shape[0]):
-        y[j] += a[j] - b[j]
+def _add_flow(e, pad, shift, first, y):
+    """Add a flow from the pixels at ``first`` to the far ends of their edges to ``y``."""
+    a, b = pad + first, pad + first + e.shape[0]
+    add(y[a:b], e)
+    take(y[a + shift : b + shift], e)
 
 
 @inner
@@ -152,18 +147,6 @@ def _gtv_first(root, xu, xv, v1, v2, ua):
         v1[j] = abs(c) - c
         v2[j] = abs(c) + c
         ua[j] = 0
-
-
-@inner
-def _gtv_first_state(shifts, pad, root, x, state):
-    """`_gtv_first` on all edges of all channels."""
-    n = state.shape[3]
-    for c in range(state.shape[1]):
-        for k in range(shifts.shape[0]):
-            _gtv_first(
-                root[k, pad:], x[c, pad : pad + n], x[c, pad + shifts[k] : pad + n + shifts[k]],
-                state[0, c, k], state[1, c, k], state[2, c, k],
-            )  # fmt: skip
 
 
 @inner
@@ -189,20 +172,37 @@ def _gtv_edges(root, xu, xv, v1, v2, ua, ratio, total, threshold, e):
 
 
 @inner
-def _gtv_start(shifts, pad, root, x, state, ratio, total, threshold, r, p, f, e):
-    """Update the edges, then ``r = p = f C^T (target - C x)``."""
-    n = r.shape[1]
-    for c in range(r.shape[0]):
-        xu = x[c, pad : pad + n]
-        for k in range(shifts.shape[0]):
-            _gtv_edges(
-                root[k, pad:], xu, x[c, pad + shifts[k] : pad + n + shifts[k]],
-                state[0, c, k], state[1, c, k], state[2, c, k], ratio, total, threshold,
-                e[k, pad:],
-            )  # fmt: skip
-        _divergence(shifts, pad, e, r[c])
+def _gtv_start(
+    shifts, pad, root, x, before, state, ratio, total, threshold, r, p, f, e
+):  # fmt: skip
+    """Update the edges, then ``r = p = f C^T (target - C x)``; the border of ``p`` stays zero.
+
+    Edge variables before: those of ``x`` (``before`` is empty), those of ``state`` (it has no
+    channels), or ``before``.
+    """
+    channels, n = r.shape
+    for c in range(channels):
+        fill(p[c], 0)
+        for first in range(0, n, EDGES):
+            last = min(first + EDGES, n)
+            a, b = pad + first, pad + last
+            flow = e[: last - first]
+            for k in range(shifts.shape[0]):
+                xu, xv = x[c, a:b], x[c, a + shifts[k] : b + shifts[k]]
+                v1, v2 = state[0, c, k, first:last], state[1, c, k, first:last]
+                ua = state[2, c, k, first:last]
+                if before.shape[0] == 0:
+                    _gtv_first(root[k, a:b], xu, xv, v1, v2, ua)
+                elif before.shape[1] > 0:
+                    copy(v1, before[0, c, k, first:last])
+                    copy(v2, before[1, c, k, first:last])
+                    copy(ua, before[2, c, k, first:last])
+                _gtv_edges(
+                    root[k, a:b], xu, xv, v1, v2, ua, ratio, total, threshold, flow
+                )  # fmt: skip
+                _add_flow(flow, pad, shifts[k], first, p[c])
         for j in range(n):
-            r[c, j] *= f[c, j]
+            r[c, j] = f[c, j] * p[c, pad + j]
             p[c, pad + j] = r[c, j]
 
 
@@ -216,19 +216,21 @@ def _load_roots(w, root):
 @jit
 def gtv_forward(
     offsets, shifts, height, width, groups, w, x, free, alpha, beta, threshold, ratio, out,
-    first, last,
+    edges, state, first, last,
 ):  # fmt: skip
-    """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations."""
-    n, pad, size = height * width, border(shifts), offsets.shape[0]
+    """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations.
+
+    ``edges [2, K, pad + N]`` and ``state [3, C / groups, K, N]`` are memory to work in.
+    """
+    n, pad = height * width, border(shifts)
     heads, layers = alpha.shape[0], alpha.shape[1]
     channels = x.shape[1] // groups
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
-    ww, root = np.empty((size, pad + n), x.dtype), np.empty((size, pad + n), x.dtype)
-    e = np.zeros((size, pad + n), x.dtype)
+    ww, root = edges[0], edges[1]
+    e = np.empty(EDGES, x.dtype)
     xx = np.zeros((channels, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
-    state = np.empty((3, channels, size, n), x.dtype)
     work = np.empty(CHUNK, x.dtype)
     for unit in range(first, last):
         s, c0 = unit // groups, unit % groups * channels
@@ -238,11 +240,11 @@ def gtv_forward(
         f = free[b, c0 : c0 + channels]
         for c in range(channels):
             copy(xx[c, pad : pad + n], x[b, c0 + c])
-        _gtv_first_state(shifts, pad, root, xx, state)
         total = zero
         for l in range(layers):
+            before = state[:0] if l == 0 else state[:, :0]
             _gtv_start(
-                shifts, pad, root, xx, state, ratio[l], ratio[l] * total, threshold[l],
+                shifts, pad, root, xx, before, state, ratio[l], ratio[l] * total, threshold[l],
                 r, directions[0], f, e,
             )  # fmt: skip
             total = -threshold[l]
@@ -317,92 +319,93 @@ def _add_root_gradient(w, weights, root, groot, floor, gw):
 @jit
 def gtv_backward(
     offsets, shifts, height, width, w, x, free, alpha, beta, threshold, ratio, g,
-    gw, gx, galpha, gbeta, gthreshold, gratio, first, last,
+    gw, gx, galpha, gbeta, gthreshold, gratio, edges, states, first, last,
 ):  # fmt: skip
-    """Gradients of `gtv_forward`, as `glr_backward`."""
+    """Gradients of `gtv_forward`, as `glr_backward`, but one channel after the other.
+
+    ``edges [4, K, pad + N]`` and ``states [3 (layers + 1), 1, K, N]`` are memory to work in.
+    """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
-    channels = x.shape[1]
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
-    ww, root = np.empty((size, pad + n), x.dtype), np.empty((size, pad + n), x.dtype)
-    e = np.zeros((size, pad + n), x.dtype)
-    xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
-    directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
-    states = np.empty((layers + 1, 3, channels, size, n), x.dtype)
-    gs = np.empty((3, channels, size, n), x.dtype)
-    q = np.zeros((channels, n + 2 * pad), x.dtype)
-    r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
-    gww, groot = np.empty((size, n), x.dtype), np.empty((size, n), x.dtype)
+    ww, root, gww, groot = edges[0], edges[1], edges[2], edges[3]
+    e, start_state = np.empty(EDGES, x.dtype), np.empty((3, EDGES), x.dtype)
+    xs = np.zeros((layers + 1, 1, n + 2 * pad), x.dtype)
+    directions = np.zeros((layers, steps, 1, n + 2 * pad), x.dtype)
+    gs = states[3 * layers :]
+    back = np.empty(n + 2 * pad, x.dtype)
+    q = np.zeros((1, n + 2 * pad), x.dtype)
+    r, gp = np.empty((1, n), x.dtype), np.empty((1, n), x.dtype)
     work = np.empty(CHUNK, x.dtype)
-    totals = np.zeros(layers + 1, x.dtype)
-    for l in range(layers):
-        totals[l + 1] = -threshold[l]
-    for s in range(first, last):
+    for unit in range(first * x.shape[1], last * x.shape[1]):
+        s, c = unit // x.shape[1], unit % x.shape[1]
         b, h = s // heads, s % heads
-        load_weights(offsets, w[s], height, width, pad, floor, ww)
-        _load_roots(ww, root)
-        for c in range(channels):
-            copy(xs[0, c, pad : pad + n], x[b, c])
-            copy(gx[s, c], g[s, c])
-        _gtv_first_state(shifts, pad, root, xs[0], states[0])
+        f, gxc = free[b, c : c + 1], gx[s, c : c + 1]
+        if c == 0:
+            load_weights(offsets, w[s], height, width, pad, floor, ww)
+            _load_roots(ww, root)
+            for k in range(size):
+                fill(gww[k], 0)
+                fill(groot[k], 0)
+        copy(xs[0, 0, pad : pad + n], x[b, c])
+        copy(gxc[0], g[s, c])
+        total = zero
         for l in range(layers):
-            for c in range(channels):
-                copy(xs[l + 1, c], xs[l, c])
-                for k in range(size):
-                    for t in range(3):
-                        copy(states[l + 1, t, c, k], states[l, t, c, k])
+            copy(xs[l + 1, 0], xs[l, 0])
+            state = states[3 * l : 3 * l + 3]
+            before = states[:0] if l == 0 else states[3 * l - 3 : 3 * l]
             _gtv_start(
-                shifts, pad, root, xs[l], states[l + 1], ratio[l], ratio[l] * totals[l],
-                threshold[l], r, directions[l, 0], free[b], e,
+                shifts, pad, root, xs[l], before, state, ratio[l], ratio[l] * total, threshold[l],
+                r, directions[l, 0], f, e,
             )  # fmt: skip
-            cg(
-                shifts, pad, ww, xs[l + 1], r, directions[l], free[b],
-                alpha[h, l], beta[h, l], zero, work,
-            )  # fmt: skip
-        for k in range(size):
-            fill(gww[k], 0)
-            fill(groot[k], 0)
-            for c in range(channels):
-                for t in range(3):
-                    fill(gs[t, c, k], 0)
+            total = -threshold[l]
+            cg(shifts, pad, ww, xs[l + 1], r, directions[l], f, alpha[h, l], beta[h, l], zero, work)
+        for t in range(3):
+            for k in range(size):
+                fill(gs[t, 0, k], 0)
         gtotal = zero
         for l in range(layers - 1, -1, -1):
             cg_gradient(
-                shifts, pad, ww, directions[l], free[b], alpha[h, l], beta[h, l], zero,
-                gx[s], r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
+                shifts, pad, ww, directions[l], f, alpha[h, l], beta[h, l], zero,
+                gxc, r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
             )  # fmt: skip
-            old, new = states[l], states[l + 1]
+            old, new = states[max(3 * l - 3, 0) : 3 * l], states[3 * l : 3 * l + 3]
             to_old = zero
-            for c in range(channels):
+            fill(back, 0)
+            for start in range(0, n, EDGES):
+                stop = min(start + EDGES, n)
+                here, flow = slice(start, stop), e[: stop - start]
+                u = slice(pad + start, pad + stop)
                 for k in range(size):
-                    i = shifts[k]
+                    v = slice(u.start + shifts[k], u.stop + shifts[k])
+                    xu, xv = xs[l, 0, u], xs[l, 0, v]
+                    if l == 0:
+                        v1, v2 = start_state[0, : stop - start], start_state[1, : stop - start]
+                        ua = start_state[2, : stop - start]
+                        _gtv_first(root[k, u], xu, xv, v1, v2, ua)
+                    else:
+                        v1, v2, ua = old[0, 0, k, here], old[1, 0, k, here], old[2, 0, k, here]
+                    g1, g2, ga = gs[0, 0, k, here], gs[1, 0, k, here], gs[2, 0, k, here]
                     gradients = _gtv_edges_gradient(
-                        root[k, pad:],
-                        xs[l, c, pad : pad + n], xs[l, c, pad + i : pad + n + i],
-                        q[c, pad : pad + n], q[c, pad + i : pad + n + i],
-                        old[0, c, k], old[1, c, k], old[2, c, k],
-                        new[0, c, k], new[1, c, k], new[2, c, k], ratio[l], threshold[l],
-                        gs[0, c, k], gs[1, c, k], gs[2, c, k], groot[k], e[k, pad:],
+                        root[k, u], xu, xv, q[0, u], q[0, v], v1, v2, ua,
+                        new[0, 0, k, here], new[1, 0, k, here], new[2, 0, k, here],
+                        ratio[l], threshold[l], g1, g2, ga, groot[k, here], flow,
                     )  # fmt: skip
                     gtotal += gradients[0]
                     to_old += gradients[1]
                     gthreshold[s, l] += gradients[2]
                     gratio[s, l] += gradients[3]
-                _divergence(shifts, pad, e, r[c])
-                add(gx[s, c], r[c])
-            # The new total is -threshold; the old one was scaled by the ratio.
+                    _add_flow(flow, pad, shifts[k], start, back)
+                    if l == 0:
+                        _gtv_first_gradient(root[k, u], xu, xv, g1, g2, groot[k, here], flow)
+                        _add_flow(flow, pad, shifts[k], start, back)
+            add(gxc[0], back[pad : pad + n])
+            # The new total is -threshold; the old one, zero at first, was scaled by the ratio.
             gthreshold[s, l] -= gtotal
-            gratio[s, l] += to_old * totals[l]
+            if l > 0:
+                gratio[s, l] -= to_old * threshold[l - 1]
             gtotal = ratio[l] * to_old
-        for c in range(channels):
+        if c == x.shape[1] - 1:
             for k in range(size):
-                i = shifts[k]
-                _gtv_first_gradient(
-                    root[k, pad:], xs[0, c, pad : pad + n], xs[0, c, pad + i : pad + n + i],
-                    gs[0, c, k], gs[1, c, k], groot[k], e[k, pad:],
-                )  # fmt: skip
-            _divergence(shifts, pad, e, r[c])
-            add(gx[s, c], r[c])
-        for k in range(size):
-            _add_root_gradient(ww[k], w[s, k], root[k, pad:], groot[k], floor, gww[k])
-        store_weight_gradient(offsets, height, width, gww, gw[s])
+                _add_root_gradient(ww[k], w[s, k], root[k, pad:], groot[k], floor, gww[k, :n])
+            store_weight_gradient(offsets, height, width, gww, gw[s])
