@@ -15,7 +15,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from gsp_unroll.ops.backends.numba_rows import FAST, add_scaled, dot, fill, inner
+from gsp_unroll.ops.backends.numba_rows import (
+    FAST,
+    add_scaled,
+    at_least,
+    columns,
+    copy,
+    dot,
+    fill,
+    inner,
+)
 
 jit = njit(nogil=True, cache=True, fastmath=FAST)
 
@@ -35,9 +44,9 @@ def load_weights(offsets, weights, height, width, pad, floor, w):
         dr, dc = offsets[k, 0], offsets[k, 1]
         fill(w[k], 0)
         for r in range(height - dr):
-            first = r * width
-            for j in range(max(0, -dc), min(width, width - dc)):
-                w[k, pad + first + j] = max(weights[k, first + j], floor)
+            a, b = columns(r, dr, dc, height, width)
+            a, b = r * width + a, r * width + b
+            at_least(w[k, pad + a : pad + b], weights[k, a:b], floor)
 
 
 @inner
@@ -195,5 +204,6 @@ def store_weight_gradient(offsets, height, width, gw, out):
         dr, dc = offsets[k, 0], offsets[k, 1]
         fill(out[k], 0)
         for r in range(height - dr):
-            for j in range(max(0, -dc), min(width, width - dc)):
-                out[k, r * width + j] = gw[k, r * width + j]
+            a, b = columns(r, dr, dc, height, width)
+            a, b = r * width + a, r * width + b
+            copy(out[k, a:b], gw[k, a:b])

@@ -86,6 +86,13 @@ def add(y, a):
 
 
 @inner
+def multiply(y, a):
+    """``y *= a``."""
+    for j in range(y.shape[0]):
+        y[j] *= a[j]
+
+
+@inner
 def take(y, a):
     """``y -= a``."""
     for j in range(y.shape[0]):
@@ -104,6 +111,20 @@ def copy(y, a):
     """``y = a``."""
     for j in range(y.shape[0]):
         y[j] = a[j]
+
+
+@inner
+def at_least(y, a, floor):
+    """``y = max(a, floor)``."""
+    for j in range(y.shape[0]):
+        y[j] = np.maximum(a[j], floor)
+
+
+@inner
+def roots(y, a):
+    """``y = sqrt(a)``."""
+    for j in range(y.shape[0]):
+        y[j] = np.sqrt(a[j])
 
 
 @inner

@@ -161,7 +161,8 @@ class NumbaGridSolvers:
         size, n = len(self.offsets), x.shape[2]
         out = [empty(rows, size, int(self.shape[1][-1]) + n, like=x)]
         if states:
-            out.append(empty(3 * states, channels, size, n, like=x))
+            blocks = -(-n // loops.EDGES)
+            out.append(empty(states, channels, size, blocks, loops.BLOCK, like=x))
         return [values.numpy() for values in out]
 
     def _edges(self, w: Tensor) -> np.ndarray:

@@ -21,7 +21,18 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
     load_weights,
     store_weight_gradient,
 )
-from gsp_unroll.ops.backends.numba_rows import add, copy, fill, inner, inner_sum, subtract, take
+from gsp_unroll.ops.backends.numba_rows import (
+    add,
+    copy,
+    fill,
+    inner,
+    inner_sum,
+    multiply,
+    roots,
+    subtract,
+    take,
+    weighted_difference,
+)
 
 # --- graph Laplacian regulariser ------------------------------------------------------------------
 
@@ -126,9 +137,11 @@ def glr_backward(
 # --- graph total variation ------------------------------------------------------------------------
 
 
-# Pixels at a time: a row of the flow on edges stays in the first-level cache, while twelve rows
-# of weights and of each edge variable come by.
-EDGES = 4096
+# The three edge variables of EDGES pixels are one block, side by side. They are read and written at
+# constant distances then, and LLVM needs no proof that they do not overlap: of pointers that are
+# far from each other in a way that it cannot see it compares few before it gives up SIMD.
+EDGES = 1024
+BLOCK = 3 * EDGES
 
 
 @inner
@@ -140,13 +153,14 @@ def _add_flow(e, pad, shift, first, y):
 
 
 @inner
-def _gtv_first(root, xu, xv, v1, v2, ua):
-    """``v1 = |c| - c``, ``v2 = |c| + c``, ``ua = 0`` for ``c = root (xu - xv)``."""
-    for j in range(root.shape[0]):
-        c = root[j] * (xu[j] - xv[j])
-        v1[j] = abs(c) - c
-        v2[j] = abs(c) + c
-        ua[j] = 0
+def _gtv_first(c, block):
+    """``v1 = |c| - c``, ``v2 = |c| + c``, ``ua = 0``."""
+    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
+    for j in range(np.uint64(c.shape[0])):
+        magnitude = abs(c[j])
+        block[j] = magnitude - c[j]
+        block[second + j] = magnitude + c[j]
+        block[third + j] = 0
 
 
 @inner
@@ -155,62 +169,53 @@ def _rescaled(v, ratio):
 
 
 @inner
-def _gtv_edges(root, xu, xv, v1, v2, ua, ratio, total, threshold, e):
-    """Update the edge variables in place; ``e`` is the flow whose divergence is the residual."""
-    half = root.dtype.type(0.5)
-    for j in range(root.shape[0]):
-        c = root[j] * (xu[j] - xv[j])
-        a, b, u = _rescaled(v1[j], ratio), _rescaled(v2[j], ratio), ratio * ua[j]
+def _gtv_edges(c, block, ratio, total, threshold):
+    """Update the edge variables in place; ``c`` becomes the target less ``c``."""
+    half, zero = c.dtype.type(0.5), c.dtype.type(0)
+    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
+    for j in range(np.uint64(c.shape[0])):
+        a, b = _rescaled(block[j], ratio), _rescaled(block[second + j], ratio)
+        u = ratio * block[third + j]
         z = half * (abs(a) + abs(b) - total) - threshold
-        a2 = half * (z - c + a + u)
-        b2 = half * (z + c + b + total - u)
-        u2 = a2 - (a if a > 0 else 0 * a)
-        v1[j] = a2
-        v2[j] = b2
-        ua[j] = u2
-        e[j] = root[j] * (u2 + half * threshold - half * (abs(a2) - abs(b2)) - c)
+        a2 = half * (z - c[j] + a + u)
+        b2 = half * (z + c[j] + b + total - u)
+        u2 = a2 - (a if a > zero else zero * a)
+        block[j] = a2
+        block[second + j] = b2
+        block[third + j] = u2
+        c[j] = u2 + half * threshold - half * (abs(a2) - abs(b2)) - c[j]
 
 
 @inner
 def _gtv_start(
-    shifts, pad, root, x, before, state, ratio, total, threshold, r, p, f, e
+    shifts, pad, root, x, before, state, ratio, total, threshold, r, p, f, work
 ):  # fmt: skip
     """Update the edges, then ``r = p = f C^T (target - C x)``; the border of ``p`` stays zero.
 
-    Edge variables before: those of ``x`` (``before`` is empty), those of ``state`` (it has no
-    channels), or ``before``.
+    ``state [C, K, blocks, BLOCK]``. Edge variables before: those of ``x`` (``before`` is empty),
+    those of ``state`` (it has no offsets), or ``before``.
     """
     channels, n = r.shape
     for c in range(channels):
         fill(p[c], 0)
         for first in range(0, n, EDGES):
             last = min(first + EDGES, n)
-            a, b = pad + first, pad + last
-            flow = e[: last - first]
+            a, b, part = pad + first, pad + last, first // EDGES
+            flow = work[: last - first]
             for k in range(shifts.shape[0]):
-                xu, xv = x[c, a:b], x[c, a + shifts[k] : b + shifts[k]]
-                v1, v2 = state[0, c, k, first:last], state[1, c, k, first:last]
-                ua = state[2, c, k, first:last]
+                block = state[c, k, part]
+                xv = x[c, a + shifts[k] : b + shifts[k]]
+                weighted_difference(flow, root[k, a:b], x[c, a:b], xv)
                 if before.shape[0] == 0:
-                    _gtv_first(root[k, a:b], xu, xv, v1, v2, ua)
+                    _gtv_first(flow, block)
                 elif before.shape[1] > 0:
-                    copy(v1, before[0, c, k, first:last])
-                    copy(v2, before[1, c, k, first:last])
-                    copy(ua, before[2, c, k, first:last])
-                _gtv_edges(
-                    root[k, a:b], xu, xv, v1, v2, ua, ratio, total, threshold, flow
-                )  # fmt: skip
+                    copy(block, before[c, k, part])
+                _gtv_edges(flow, block, ratio, total, threshold)
+                multiply(flow, root[k, a:b])
                 _add_flow(flow, pad, shifts[k], first, p[c])
         for j in range(n):
             r[c, j] = f[c, j] * p[c, pad + j]
             p[c, pad + j] = r[c, j]
-
-
-@inner
-def _load_roots(w, root):
-    for k in range(w.shape[0]):
-        for j in range(w.shape[1]):
-            root[k, j] = np.sqrt(w[k, j])
 
 
 @jit
@@ -220,14 +225,13 @@ def gtv_forward(
 ):  # fmt: skip
     """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations.
 
-    ``edges [2, K, pad + N]`` and ``state [3, C / groups, K, N]`` are memory to work in.
+    ``edges [2, K, pad + N]`` and ``state [1, C / groups, K, blocks, BLOCK]`` are memory to work in.
     """
     n, pad = height * width, border(shifts)
     heads, layers = alpha.shape[0], alpha.shape[1]
     channels = x.shape[1] // groups
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
     ww, root = edges[0], edges[1]
-    e = np.empty(EDGES, x.dtype)
     xx = np.zeros((channels, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
@@ -236,16 +240,17 @@ def gtv_forward(
         s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
         load_weights(offsets, w[s], height, width, pad, floor, ww)
-        _load_roots(ww, root)
+        for k in range(offsets.shape[0]):
+            roots(root[k], ww[k])
         f = free[b, c0 : c0 + channels]
         for c in range(channels):
             copy(xx[c, pad : pad + n], x[b, c0 + c])
         total = zero
         for l in range(layers):
-            before = state[:0] if l == 0 else state[:, :0]
+            before = state[0, :0] if l == 0 else state[0, :, :0]
             _gtv_start(
-                shifts, pad, root, xx, before, state, ratio[l], ratio[l] * total, threshold[l],
-                r, directions[0], f, e,
+                shifts, pad, root, xx, before, state[0], ratio[l], ratio[l] * total, threshold[l],
+                r, directions[0], f, work,
             )  # fmt: skip
             total = -threshold[l]
             cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], zero, work)
@@ -253,59 +258,65 @@ def gtv_forward(
             copy(out[s, c0 + c], xx[c, pad : pad + n])
 
 
-@inner_sum
-def _gtv_edges_gradient(
-    root, xu, xv, qu, qv, v1, v2, ua, n1, n2, na, ratio, threshold, g1, g2, ga, groot, e
-):
-    """Back through `_gtv_edges`; ``g1, g2, ga`` hold the gradient of the new state, then the old.
+@inner
+def _sign(v, one):
+    zero = one - one
+    return one if v > zero else (-one if v < zero else zero)
 
-    Returns the gradients of: the new total, the old total, the threshold, the ratio.
+
+@inner_sum
+def _gtv_edges_gradient(work, old, new, ratio, threshold, g, n):
+    """Back through `_gtv_edges`; ``g`` holds the gradient of the new state, then of the old.
+
+    ``work`` holds ``x_u - x_v``, ``q_u - q_v`` and the root, then the gradient of the root and the
+    flow whose divergence is that of ``x``. Returns the gradients of: the new total, the old total,
+    the threshold, the ratio.
     """
-    half, zero, one = root.dtype.type(0.5), root.dtype.type(0), root.dtype.type(1)
+    number = work.dtype.type
+    half, zero, one = number(0.5), number(0), number(1)
+    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
     to_new, to_old, to_threshold, to_ratio = zero, zero, zero, zero
-    for j in range(root.shape[0]):
-        dx, dq = xu[j] - xv[j], qu[j] - qv[j]
-        c = root[j] * dx
-        a, b = _rescaled(v1[j], ratio), _rescaled(v2[j], ratio)
-        target = na[j] + half * threshold - half * (abs(n1[j]) - abs(n2[j]))
-        gt = root[j] * dq
-        s1 = one if n1[j] > 0 else (-one if n1[j] < 0 else zero)
-        s2 = one if n2[j] > 0 else (-one if n2[j] < 0 else zero)
-        gu = ga[j] + gt
-        ga1 = g1[j] - half * s1 * gt + gu
-        ga2 = g2[j] + half * s2 * gt
+    for j in range(np.uint64(n)):
+        dx, dq, root = work[j], work[second + j], work[third + j]
+        v1, v2, ua = old[j], old[second + j], old[third + j]
+        n1, n2 = new[j], new[second + j]
+        c = root * dx
+        a, b = _rescaled(v1, ratio), _rescaled(v2, ratio)
+        target = new[third + j] + half * threshold - half * (abs(n1) - abs(n2))
+        gt = root * dq
+        gu = g[third + j] + gt
+        ga1 = g[j] - half * _sign(n1, one) * gt + gu
+        ga2 = g[second + j] + half * _sign(n2, one) * gt
         gz = half * (ga1 + ga2)
         gc = half * (ga2 - ga1) - gt
-        sa = one if a > 0 else (-one if a < 0 else zero)
-        sb = one if b > 0 else (-one if b < 0 else zero)
-        back1 = half * (ga1 + gz * sa) - (gu if a >= 0 else zero)
-        back2 = half * (ga2 + gz * sb)
+        back1 = half * (ga1 + gz * _sign(a, one)) - (gu if a >= 0 else zero)
+        back2 = half * (ga2 + gz * _sign(b, one))
         backa = half * (ga1 - ga2)
         to_new -= half * gt
         to_old += half * (ga2 - gz)
         to_threshold -= gz
-        low1, low2 = v1[j] < 0, v2[j] < 0
-        to_ratio += (
-            (back1 * v1[j] if low1 else zero) + (back2 * v2[j] if low2 else zero) + backa * ua[j]
-        )
-        g1[j] = ratio * back1 if low1 else back1
-        g2[j] = ratio * back2 if low2 else back2
-        ga[j] = ratio * backa
-        groot[j] += dq * (target - c) + gc * dx
-        e[j] = root[j] * gc
+        scaled1, scaled2 = (back1 if v1 < 0 else zero), (back2 if v2 < 0 else zero)
+        to_ratio += scaled1 * v1 + scaled2 * v2 + backa * ua
+        g[j] = ratio * back1 if v1 < 0 else back1
+        g[second + j] = ratio * back2 if v2 < 0 else back2
+        g[third + j] = ratio * backa
+        work[j] = dq * (target - c) + gc * dx
+        work[second + j] = root * gc
     return to_new, to_old, to_threshold, to_ratio
 
 
 @inner
-def _gtv_first_gradient(root, xu, xv, g1, g2, groot, e):
-    one, zero = root.dtype.type(1), root.dtype.type(0)
-    for j in range(root.shape[0]):
-        dx = xu[j] - xv[j]
-        c = root[j] * dx
-        sign = one if c > 0 else (-one if c < 0 else zero)
-        gc = g1[j] * (sign - one) + g2[j] * (sign + one)
-        groot[j] += gc * dx
-        e[j] = root[j] * gc
+def _gtv_first_gradient(work, g, n):
+    """Back through `_gtv_first`; ``work`` as in `_gtv_edges_gradient`, but for ``q``."""
+    number = work.dtype.type
+    one = number(1)
+    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
+    for j in range(np.uint64(n)):
+        dx, root = work[j], work[third + j]
+        sign = _sign(root * dx, one)
+        gc = g[j] * (sign - one) + g[second + j] * (sign + one)
+        work[j] = gc * dx
+        work[second + j] = root * gc
 
 
 @inner
@@ -323,28 +334,28 @@ def gtv_backward(
 ):  # fmt: skip
     """Gradients of `gtv_forward`, as `glr_backward`, but one channel after the other.
 
-    ``edges [4, K, pad + N]`` and ``states [3 (layers + 1), 1, K, N]`` are memory to work in.
+    ``edges [4, K, pad + N]`` and ``states [layers + 1, 1, K, blocks, BLOCK]`` are memory to work
+    in.
     """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
     ww, root, gww, groot = edges[0], edges[1], edges[2], edges[3]
-    e, start_state = np.empty(EDGES, x.dtype), np.empty((3, EDGES), x.dtype)
+    work, of_x = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     xs = np.zeros((layers + 1, 1, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, 1, n + 2 * pad), x.dtype)
-    gs = states[3 * layers :]
+    gs = states[layers, 0]
     back = np.empty(n + 2 * pad, x.dtype)
     q = np.zeros((1, n + 2 * pad), x.dtype)
     r, gp = np.empty((1, n), x.dtype), np.empty((1, n), x.dtype)
-    work = np.empty(CHUNK, x.dtype)
     for unit in range(first * x.shape[1], last * x.shape[1]):
         s, c = unit // x.shape[1], unit % x.shape[1]
         b, h = s // heads, s % heads
         f, gxc = free[b, c : c + 1], gx[s, c : c + 1]
         if c == 0:
             load_weights(offsets, w[s], height, width, pad, floor, ww)
-            _load_roots(ww, root)
             for k in range(size):
+                roots(root[k], ww[k])
                 fill(gww[k], 0)
                 fill(groot[k], 0)
         copy(xs[0, 0, pad : pad + n], x[b, c])
@@ -352,52 +363,52 @@ def gtv_backward(
         total = zero
         for l in range(layers):
             copy(xs[l + 1, 0], xs[l, 0])
-            state = states[3 * l : 3 * l + 3]
-            before = states[:0] if l == 0 else states[3 * l - 3 : 3 * l]
+            before = states[0, :0] if l == 0 else states[l - 1]
             _gtv_start(
-                shifts, pad, root, xs[l], before, state, ratio[l], ratio[l] * total, threshold[l],
-                r, directions[l, 0], f, e,
+                shifts, pad, root, xs[l], before, states[l], ratio[l], ratio[l] * total,
+                threshold[l], r, directions[l, 0], f, work,
             )  # fmt: skip
             total = -threshold[l]
             cg(shifts, pad, ww, xs[l + 1], r, directions[l], f, alpha[h, l], beta[h, l], zero, work)
-        for t in range(3):
-            for k in range(size):
-                fill(gs[t, 0, k], 0)
+        for k in range(size):
+            for part in range(gs.shape[1]):
+                fill(gs[k, part], 0)
         gtotal = zero
         for l in range(layers - 1, -1, -1):
             cg_gradient(
                 shifts, pad, ww, directions[l], f, alpha[h, l], beta[h, l], zero,
                 gxc, r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
             )  # fmt: skip
-            old, new = states[max(3 * l - 3, 0) : 3 * l], states[3 * l : 3 * l + 3]
             to_old = zero
             fill(back, 0)
             for start in range(0, n, EDGES):
-                stop = min(start + EDGES, n)
-                here, flow = slice(start, stop), e[: stop - start]
-                u = slice(pad + start, pad + stop)
+                count, part = min(EDGES, n - start), start // EDGES
+                u = slice(pad + start, pad + start + count)
+                dx, flow = work[:count], work[EDGES : EDGES + count]
                 for k in range(size):
                     v = slice(u.start + shifts[k], u.stop + shifts[k])
-                    xu, xv = xs[l, 0, u], xs[l, 0, v]
+                    old, edges_back = of_x, groot[k, start : start + count]
                     if l == 0:
-                        v1, v2 = start_state[0, : stop - start], start_state[1, : stop - start]
-                        ua = start_state[2, : stop - start]
-                        _gtv_first(root[k, u], xu, xv, v1, v2, ua)
+                        weighted_difference(dx, root[k, u], xs[0, 0, u], xs[0, 0, v])
+                        _gtv_first(dx, of_x)
                     else:
-                        v1, v2, ua = old[0, 0, k, here], old[1, 0, k, here], old[2, 0, k, here]
-                    g1, g2, ga = gs[0, 0, k, here], gs[1, 0, k, here], gs[2, 0, k, here]
+                        old = states[l - 1, 0, k, part]
+                    subtract(dx, xs[l, 0, u], xs[l, 0, v])
+                    subtract(flow, q[0, u], q[0, v])
+                    copy(work[2 * EDGES : 2 * EDGES + count], root[k, u])
                     gradients = _gtv_edges_gradient(
-                        root[k, u], xu, xv, q[0, u], q[0, v], v1, v2, ua,
-                        new[0, 0, k, here], new[1, 0, k, here], new[2, 0, k, here],
-                        ratio[l], threshold[l], g1, g2, ga, groot[k, here], flow,
-                    )  # fmt: skip
+                        work, old, states[l, 0, k, part], ratio[l], threshold[l], gs[k, part], count
+                    )
                     gtotal += gradients[0]
                     to_old += gradients[1]
                     gthreshold[s, l] += gradients[2]
                     gratio[s, l] += gradients[3]
+                    add(edges_back, dx)
                     _add_flow(flow, pad, shifts[k], start, back)
                     if l == 0:
-                        _gtv_first_gradient(root[k, u], xu, xv, g1, g2, groot[k, here], flow)
+                        subtract(dx, xs[0, 0, u], xs[0, 0, v])
+                        _gtv_first_gradient(work, gs[k, part], count)
+                        add(edges_back, dx)
                         _add_flow(flow, pad, shifts[k], start, back)
             add(gxc[0], back[pad : pad + n])
             # The new total is -threshold; the old one, zero at first, was scaled by the ratio.
