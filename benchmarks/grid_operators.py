@@ -23,16 +23,13 @@ from baselines import PlainOperators
 from measure import copy_bandwidth, measure_all, parser, print_table, write_json
 from torch import Tensor
 
-from gsp_unroll.models import UGTV
 from gsp_unroll.ops import planar
 from gsp_unroll.ops.softmax import edge_softmax
 from gsp_unroll.topology import BACKENDS, Grid, Topology
 
 HEADS, CHANNELS, FEATURES = 4, 3, 12
 BASELINE = "PyG gather-scatter"
-# The last is a layer of uGTV with one CG step: C, the edge variables, C^T and L(w)x, which is how
-# the network uses C and C^T.
-OPERATORS = ("laplacian", "difference", "divergence", "distance", "edge_softmax", "gtv_layer")
+OPERATORS = ("laplacian", "difference", "divergence", "distance", "edge_softmax")
 
 
 @dataclass
@@ -80,34 +77,7 @@ def planar_inputs(operator: str, topology: Topology) -> tuple[Tensor, ...]:
         "divergence": lambda: (weight, torch.randn(HEADS, CHANNELS, m) * inside),
         "distance": lambda: (torch.randn(HEADS, FEATURES, n),),
         "edge_softmax": lambda: (torch.randn(HEADS, m) * inside,),
-        "gtv_layer": lambda: (weight, torch.randn(CHANNELS, n)),
     }[operator]()
-
-
-@dataclass
-class LayerOfUGTV:
-    """The solver part of a uGTV block that has one layer of one CG step.
-
-    Attributes:
-        num_nodes: Of the graphs; half of the values are samples.
-    """
-
-    num_nodes: int
-
-    def __post_init__(self) -> None:
-        self.block = UGTV(CHANNELS, blocks=1, layers=1, cg_steps=1, heads=HEADS).blocks[0]
-        self.block.requires_grad_(False)
-        generator = torch.Generator().manual_seed(0)
-        self.observed = torch.rand(CHANNELS, self.num_nodes, generator=generator) < 0.5
-
-    def __call__(self, topology: Topology, w: Tensor, x: Tensor) -> Tensor:
-        """``[HEADS, M], [C, N] -> [HEADS, C, N]``."""
-        return self.block.solve(topology, w[None], x[None], self.observed[None])[0]
-
-    def plain(self, operators: PlainOperators) -> Callable[[Tensor, Tensor], Tensor]:
-        """The same with the baseline's operators: ``[M, HEADS], [N, 1, C] -> [N, HEADS, C]``."""
-        layer, observed = self.block.layers[0], self.observed.T.unsqueeze(1)
-        return lambda w, x: operators.gtv_layer(w, x, observed, layer)
 
 
 def plain_candidate(operator: str, plain: PlainOperators, inputs: tuple[Tensor, ...]) -> Candidate:
@@ -122,10 +92,7 @@ def plain_candidate(operator: str, plain: PlainOperators, inputs: tuple[Tensor, 
     for tensor in rest:
         over_nodes = tensor.shape[-1] == plain.num_nodes
         arguments.append((plain.nodes_first if over_nodes else plain.edges_first)(tensor))
-    function = getattr(plain, operator)
-    if operator == "gtv_layer":
-        function = LayerOfUGTV(plain.num_nodes).plain(plain)
-    return Candidate(function, tuple(arguments))
+    return Candidate(getattr(plain, operator), tuple(arguments))
 
 
 def library_candidates(plain: PlainOperators, inputs: tuple[Tensor, ...]) -> dict[str, Candidate]:
@@ -198,11 +165,7 @@ def backend_candidates(
     skipped: dict[str, str],
 ) -> dict[str, Candidate]:
     """Those of ``backends`` that are present."""
-    functions: dict[str, Callable[..., Tensor]] = {
-        "edge_softmax": edge_softmax,
-        "gtv_layer": LayerOfUGTV(structure.num_nodes),
-    }
-    function = functions.get(operator) or getattr(planar, operator)
+    function = edge_softmax if operator == "edge_softmax" else getattr(planar, operator)
     out = {}
     for name in backends:
         if name == "triton":
@@ -231,28 +194,40 @@ def run(
     if operator == "laplacian":
         candidates |= library_candidates(plain, inputs)
     candidates |= backend_candidates(operator, topology, inputs, backends, skipped)
-    energy = {name: float(c.value.double().square().sum()) for name, c in candidates.items()}
-    for name, value in energy.items():
+    measured = compare_candidates(operator, candidates, inputs, copied, repeats)
+    return {**measured, "skipped": skipped}
+
+
+def compare_candidates(
+    name: str,
+    candidates: dict[str, Candidate],
+    inputs: tuple[Tensor, ...],
+    copied: float,
+    repeats: dict[str, Any],
+) -> dict[str, Any]:
+    """Time candidates for one operator, ``native`` and the baseline among them."""
+    energy = {way: float(c.value.double().square().sum()) for way, c in candidates.items()}
+    for way, value in energy.items():
         if abs(value - energy[BASELINE]) > 1e-5 * energy[BASELINE]:
-            raise ValueError(f"{operator} of {name} has energy {value}, not {energy[BASELINE]}")
+            raise ValueError(f"{name} of {way} has energy {value}, not {energy[BASELINE]}")
     # Every input and output once in each direction; backward reads what forward has read.
     read = sum(tensor.nbytes for tensor in inputs)
     written = candidates["native"].value.nbytes
     size = {"forward": read + written, "both": (read + written) + (2 * read + written)}
     for candidate in candidates.values():
         del candidate.value
-    forward = measure_all({name: c.forward for name, c in candidates.items()}, **repeats)
+    forward = measure_all({way: c.forward for way, c in candidates.items()}, **repeats)
     both = measure_all(
-        {name: c.both for name, c in candidates.items() if c.differentiable}, **repeats
+        {way: c.both for way, c in candidates.items() if c.differentiable}, **repeats
     )
     bound = {direction: bytes_ / copied for direction, bytes_ in size.items()}
     rows, results = [], {}
-    for name in candidates:
-        results[name] = {"forward": forward[name], "both": both.get(name)}
-        row = [name]
+    for way in candidates:
+        results[way] = {"forward": forward[way], "both": both.get(way)}
+        row = [way]
         for direction, times in (("forward", forward), ("both", both)):
-            if name in times:
-                time_ = times[name]
+            if way in times:
+                time_ = times[way]
                 row += [
                     str(time_),
                     f"{time_.median / bound[direction]:.1f}",
@@ -261,11 +236,11 @@ def run(
             else:
                 row += ["-", "-", "-"]
         rows.append(row)
-    print(f"\n{operator}: bound {1e3 * bound['forward']:.1f} ms forward, "
+    print(f"\n{name}: bound {1e3 * bound['forward']:.1f} ms forward, "
           f"{1e3 * bound['both']:.1f} ms forward + backward")  # fmt: skip
     headers = ["", "forward", "x bound", "faster", "forward + backward", "x bound", "faster"]
     print_table(headers, rows)
-    return {"bytes": size, "bound": bound, "candidates": results, "skipped": skipped}
+    return {"bytes": size, "bound": bound, "candidates": results}
 
 
 _FIRST_CALL = """
@@ -300,13 +275,17 @@ def first_call() -> dict[str, float]:
     return result
 
 
+def repeats_of(args: Any) -> dict[str, Any]:
+    """How often to time each candidate."""
+    if args.quick:
+        return {"warmup": 1, "repeats": 3, "min_seconds": 0.0}
+    return {"warmup": 1, "max_seconds": 8.0}
+
+
 def compare(topology: Topology, operators: Sequence[str], args: Any) -> dict[str, Any]:
     """Time all operators on one structure; the part of the result that grids and graphs share."""
     torch.set_num_threads(args.threads)
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-    repeats: dict[str, Any] = {"warmup": 1, "max_seconds": 8.0}
-    if args.quick:
-        repeats = {"warmup": 1, "repeats": 3, "min_seconds": 0.0}
     bandwidth = copy_bandwidth(args.threads)
     copied = f"copy bandwidth {bandwidth.copied / 1e9:.1f} GB/s with {args.threads} threads"
     print(f"{topology}, {copied}")
@@ -317,7 +296,7 @@ def compare(topology: Topology, operators: Sequence[str], args: Any) -> dict[str
         "baseline": BASELINE,
         "bandwidth": bandwidth,
         "operators": {
-            name: run(name, topology, bandwidth.copied, repeats, args.backends)
+            name: run(name, topology, bandwidth.copied, repeats_of(args), args.backends)
             for name in operators
         },
     }

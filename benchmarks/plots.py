@@ -241,6 +241,7 @@ DRAWINGS: dict[str, Callable[[Result], Figure]] = {
     "ablations": ablations,
     "grid_operators": grid_operators,
     "graph_operators": grid_operators,
+    "gtv_layer": grid_operators,
     "large_graphs": large_graphs,
     "saved_bytes": saved_bytes,
     "training_memory": training_memory,

@@ -248,6 +248,7 @@ def cuda_operators(result: Result) -> str:
 TABLES: dict[str, Callable[[Result], str]] = {
     "grid_operators": grid_operators,
     "graph_operators": grid_operators,
+    "gtv_layer": grid_operators,
     "large_graphs": large_graphs,
     "saved_bytes": saved_bytes,
     "training_memory": training_memory,
@@ -261,6 +262,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
 CAPTIONS = {
     "grid_operators": "Time over bound for each operator and candidate",
     "graph_operators": "Time over bound for each operator and candidate",
+    "gtv_layer": "Time over bound of a layer with each way",
     "saved_bytes": "Bytes that one block keeps for backward",
     "training_memory": "Peak memory side by side",
     "training_step": "Where the time of a native step goes",

@@ -15,8 +15,8 @@ import torch
 
 HERE = Path(__file__).parent
 BENCHMARKS = (
-    "grid_operators", "graph_operators", "saved_bytes", "training_memory", "training_step",
-    "several_processes", "whole_image", "large_graphs", "cuda_operators",
+    "grid_operators", "gtv_layer", "graph_operators", "saved_bytes", "training_memory",
+    "training_step", "several_processes", "whole_image", "large_graphs", "cuda_operators",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
     [
         ("grid_operators", ["--operators", "laplacian", "edge_softmax"]),
         ("graph_operators", ["--operators", "laplacian", "difference"]),
+        ("gtv_layer", []),
         ("saved_bytes", []),
         ("training_memory", ["--batch", "2"]),
         ("training_step", ["--batch", "2"]),

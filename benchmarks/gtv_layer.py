@@ -1,0 +1,85 @@
+"""How a uGTV network uses C and C^T: inside its layers, beside the same with gather-scatter.
+
+``python benchmarks/gtv_layer.py`` times the first layer of uGTV with one CG step (C x, the edge
+variables, C^T, L(w)x), forward and forward + backward, on the grid of `grid_operators`. The bound
+counts its arguments and its result only, not the edge variables, which go through memory as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from baselines import PlainOperators
+from grid_operators import (
+    BASELINE,
+    CHANNELS,
+    HEADS,
+    Candidate,
+    compare_candidates,
+    repeats_of,
+)
+from measure import copy_bandwidth, parser, write_json
+from torch import Tensor
+
+from gsp_unroll.models import UGTV
+from gsp_unroll.topology import Grid, Topology
+
+BACKENDS = ("native", "torch")
+
+
+class LayerOfUGTV:
+    """The solver part of a uGTV block that has one layer of one CG step.
+
+    Args:
+        num_nodes: Of the graphs; half of the values are samples.
+    """
+
+    def __init__(self, num_nodes: int) -> None:
+        self.block = UGTV(CHANNELS, blocks=1, layers=1, cg_steps=1, heads=HEADS).blocks[0]
+        self.block.requires_grad_(False)
+        generator = torch.Generator().manual_seed(0)
+        self.observed = torch.rand(CHANNELS, num_nodes, generator=generator) < 0.5
+
+    def on(self, topology: Topology) -> Callable[[Tensor, Tensor], Tensor]:
+        """As the network computes it: ``[HEADS, M], [C, N] -> [HEADS, C, N]``."""
+        return lambda w, x: self.block.solve(topology, w[None], x[None], self.observed[None])[0]
+
+    def plain(self, operators: PlainOperators) -> Callable[[Tensor, Tensor], Tensor]:
+        """With the baseline's operators: ``[M, HEADS], [N, 1, C] -> [N, HEADS, C]``."""
+        layer, observed = self.block.layers[0], self.observed.T.unsqueeze(1)
+        return lambda w, x: operators.gtv_layer(w, x, observed, layer)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parser(__doc__, "gtv_layer").parse_args(argv)
+    torch.set_num_threads(args.threads)
+    grid = Grid(24, 32) if args.quick else Grid(512, 768)
+    torch.manual_seed(0)
+    inside = torch.zeros(grid.num_edges).index_fill(0, grid.used_slots, 1)
+    inputs = torch.rand(HEADS, grid.num_edges) * inside, torch.randn(CHANNELS, grid.num_nodes)
+    layer, plain = LayerOfUGTV(grid.num_nodes), PlainOperators(grid)
+    arguments = plain.edges_first(inputs[0]), plain.nodes_first(inputs[1])
+    candidates = {BASELINE: Candidate(layer.plain(plain), arguments)}
+    for backend in BACKENDS:
+        candidates[backend] = Candidate(layer.on(grid.with_backend(backend)), inputs)
+    bandwidth = copy_bandwidth(args.threads)
+    measured = compare_candidates(
+        "gtv_layer", candidates, inputs, bandwidth.copied, repeats_of(args)
+    )
+    write_json(
+        args.out,
+        {
+            "grid": {"height": grid.height, "width": grid.width, "window": grid.window},
+            "heads": HEADS,
+            "channels": CHANNELS,
+            "baseline": BASELINE,
+            "bandwidth": bandwidth,
+            "operators": {"gtv_layer": {**measured, "skipped": {}}},
+        },
+    )
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()
