@@ -80,12 +80,10 @@ class PlainOperators:
 
     def gtv_layer(self, w: Tensor, x: Tensor, observed: Tensor, layer: GTVLayer) -> Tensor:
         """First layer of uGTV with one CG step: ``[M, K], [N, 1, C] -> [N, K, C]``."""
-        x = x.expand(-1, w.shape[1], -1)
         root = w.clamp(min=SMALLEST_WEIGHT).sqrt()
         c = self.difference(root, x)
         state = LPState.start(c).update(c, layer.threshold)
-        pull = self.divergence(root, state.edge_target())
-        residual = pull - self.laplacian(self.both_directions(w), x)
+        residual = self.divergence(root, state.edge_target() - c)
         return x + layer.cg.alpha[0].unsqueeze(-1) * residual.masked_fill(observed, 0)
 
     def both_directions(self, w: Tensor) -> Tensor:

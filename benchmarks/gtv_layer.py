@@ -1,8 +1,9 @@
 """How a uGTV network uses C and C^T: inside its layers, beside the same with gather-scatter.
 
-``python benchmarks/gtv_layer.py`` times the first layer of uGTV with one CG step (C x, the edge
-variables, C^T, L(w)x), forward and forward + backward, on the grid of `grid_operators`. The bound
-counts its arguments and its result only, not the edge variables, which go through memory as well.
+``python benchmarks/gtv_layer.py`` times the first layer of uGTV with one CG step, which needs no
+L(w)x: C x, the edge variables, C^T of what they pull, a step along that. Forward and forward +
+backward, on the grid of `grid_operators`. The bound counts its arguments and its result only, not
+the edge variables, which go through memory as well.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ class _Pool:
 
     def put(self, block: np.ndarray) -> None:
         """Keep ``block`` for the next one who needs its size; too much is all given up."""
+        if block.nbytes > _LIMIT:
+            return
         if self.kept() + block.nbytes > _LIMIT:
             self._blocks = {}
         self._blocks.setdefault(block.nbytes, []).append(block)

@@ -58,9 +58,9 @@ class NumbaGridSolvers:
         self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
         threshold: Tensor, ratio: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        states = len(threshold) + 1
+        states = len(threshold) + (len(threshold) > 1)
         return self._backward(
-            loops.gtv_backward, (4, states), g, w, x, free, alpha, beta, threshold, ratio
+            loops.gtv_backward, (3, states), g, w, x, free, alpha, beta, threshold, ratio
         )
 
     def joint_glr_forward(

@@ -140,7 +140,7 @@ def glr_backward(
 # The three edge variables of EDGES pixels are one block, side by side. They are read and written at
 # constant distances then, and LLVM needs no proof that they do not overlap: of pointers that are
 # far from each other in a way that it cannot see it compares few before it gives up SIMD.
-EDGES = 1024
+EDGES = CHUNK
 BLOCK = 3 * EDGES
 
 
@@ -320,11 +320,11 @@ def _gtv_first_gradient(work, g, n):
 
 
 @inner
-def _add_root_gradient(w, weights, root, groot, floor, gw):
+def _add_root_gradient(gw, weights, root, groot, floor):
     """``gw += groot / (2 root)`` where the weight was not raised to the smallest one."""
     half, zero = root.dtype.type(0.5), root.dtype.type(0)
     for j in range(gw.shape[0]):
-        gw[j] = half * groot[j] / root[j] + gw[j] if root[j] > 0 and weights[j] >= floor else zero
+        gw[j] += half * groot[j] / root[j] if root[j] > zero and weights[j] >= floor else zero
 
 
 @jit
@@ -334,17 +334,17 @@ def gtv_backward(
 ):  # fmt: skip
     """Gradients of `gtv_forward`, as `glr_backward`, but one channel after the other.
 
-    ``edges [4, K, pad + N]`` and ``states [layers + 1, 1, K, blocks, BLOCK]`` are memory to work
-    in.
+    ``edges [3, K, pad + N]`` and ``states [layers, 1, K, blocks, BLOCK]``, with one more if there
+    are several layers, are memory to work in.
     """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
-    ww, root, gww, groot = edges[0], edges[1], edges[2], edges[3]
-    work, of_x = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
+    ww, root, gww = edges[0], edges[1], edges[2]
+    work, of_x, gb = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     xs = np.zeros((layers + 1, 1, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, 1, n + 2 * pad), x.dtype)
-    gs = states[layers, 0]
+    gs = states[-1, 0]
     back = np.empty(n + 2 * pad, x.dtype)
     q = np.zeros((1, n + 2 * pad), x.dtype)
     r, gp = np.empty((1, n), x.dtype), np.empty((1, n), x.dtype)
@@ -357,7 +357,6 @@ def gtv_backward(
             for k in range(size):
                 roots(root[k], ww[k])
                 fill(gww[k], 0)
-                fill(groot[k], 0)
         copy(xs[0, 0, pad : pad + n], x[b, c])
         copy(gxc[0], g[s, c])
         total = zero
@@ -370,9 +369,6 @@ def gtv_backward(
             )  # fmt: skip
             total = -threshold[l]
             cg(shifts, pad, ww, xs[l + 1], r, directions[l], f, alpha[h, l], beta[h, l], zero, work)
-        for k in range(size):
-            for part in range(gs.shape[1]):
-                fill(gs[k, part], 0)
         gtotal = zero
         for l in range(layers - 1, -1, -1):
             cg_gradient(
@@ -387,29 +383,36 @@ def gtv_backward(
                 dx, flow = work[:count], work[EDGES : EDGES + count]
                 for k in range(size):
                     v = slice(u.start + shifts[k], u.stop + shifts[k])
-                    old, edges_back = of_x, groot[k, start : start + count]
+                    old, gw_k = of_x, gww[k, start : start + count]
+                    w_k = w[s, k, start : start + count]
                     if l == 0:
                         weighted_difference(dx, root[k, u], xs[0, 0, u], xs[0, 0, v])
                         _gtv_first(dx, of_x)
                     else:
                         old = states[l - 1, 0, k, part]
+                    if l == layers - 1:
+                        fill(gb, 0)
+                    else:
+                        copy(gb, gs[k, part])
                     subtract(dx, xs[l, 0, u], xs[l, 0, v])
                     subtract(flow, q[0, u], q[0, v])
                     copy(work[2 * EDGES : 2 * EDGES + count], root[k, u])
                     gradients = _gtv_edges_gradient(
-                        work, old, states[l, 0, k, part], ratio[l], threshold[l], gs[k, part], count
+                        work, old, states[l, 0, k, part], ratio[l], threshold[l], gb, count
                     )
                     gtotal += gradients[0]
                     to_old += gradients[1]
                     gthreshold[s, l] += gradients[2]
                     gratio[s, l] += gradients[3]
-                    add(edges_back, dx)
+                    _add_root_gradient(gw_k, w_k, root[k, u], dx, floor)
                     _add_flow(flow, pad, shifts[k], start, back)
                     if l == 0:
                         subtract(dx, xs[0, 0, u], xs[0, 0, v])
-                        _gtv_first_gradient(work, gs[k, part], count)
-                        add(edges_back, dx)
+                        _gtv_first_gradient(work, gb, count)
+                        _add_root_gradient(gw_k, w_k, root[k, u], dx, floor)
                         _add_flow(flow, pad, shifts[k], start, back)
+                    else:
+                        copy(gs[k, part], gb)
             add(gxc[0], back[pad : pad + n])
             # The new total is -threshold; the old one, zero at first, was scaled by the ratio.
             gthreshold[s, l] -= gtotal
@@ -417,6 +420,4 @@ def gtv_backward(
                 gratio[s, l] -= to_old * threshold[l - 1]
             gtotal = ratio[l] * to_old
         if c == x.shape[1] - 1:
-            for k in range(size):
-                _add_root_gradient(ww[k], w[s, k], root[k, pad:], groot[k], floor, gww[k, :n])
             store_weight_gradient(offsets, height, width, gww, gw[s])
