@@ -184,7 +184,7 @@ def run(
     topology: Topology,
     copied: float,
     repeats: dict[str, Any],
-    backends: Sequence[str] = tuple(BACKENDS),
+    backends: Sequence[str],
 ) -> dict[str, Any]:
     """Time one operator; the values of all candidates are compared first."""
     skipped: dict[str, str] = {}

@@ -18,6 +18,7 @@ from grid_operators import (
     HEADS,
     Candidate,
     compare_candidates,
+    planar_inputs,
     repeats_of,
 )
 from measure import copy_bandwidth, parser, write_json
@@ -56,9 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser(__doc__, "gtv_layer").parse_args(argv)
     torch.set_num_threads(args.threads)
     grid = Grid(24, 32) if args.quick else Grid(512, 768)
-    torch.manual_seed(0)
-    inside = torch.zeros(grid.num_edges).index_fill(0, grid.used_slots, 1)
-    inputs = torch.rand(HEADS, grid.num_edges) * inside, torch.randn(CHANNELS, grid.num_nodes)
+    weight, signals = planar_inputs("difference", grid)
+    inputs = weight, signals[0]
     layer, plain = LayerOfUGTV(grid.num_nodes), PlainOperators(grid)
     arguments = plain.edges_first(inputs[0]), plain.nodes_first(inputs[1])
     candidates = {BASELINE: Candidate(layer.plain(plain), arguments)}

@@ -42,9 +42,11 @@ def main() -> int:
     args = parse_args()
     warnings.simplefilter("ignore")  # scikit-learn's grids hold settings that do not converge
     y, methods, place = {"digits": digits, "karate": karate}[args.data](args.gtv)
-    if max(args.labels) >= int(y.bincount().max()):
-        raise SystemExit(f"--labels must leave nodes without one: below {int(y.bincount().max())}, "
-                         f"members of the largest class, got {max(args.labels)}")  # fmt: skip
+    largest = int(y.bincount().max())
+    if max(args.labels) >= largest:
+        print(f"--labels must be below {largest}, the members of the largest class, so that nodes "
+              f"without a label are left, got {max(args.labels)}", file=sys.stderr)  # fmt: skip
+        return 2
     print(f"{args.data}: {len(y)} nodes, accuracy in % on the nodes without a label, mean ± "
           f"standard deviation over {args.repeats} draws")  # fmt: skip
     print("labels a class" + "".join(f"{name:>20s}" for name in methods))

@@ -214,7 +214,7 @@ def _check_sequence(sequence: list[Data]) -> None:
                 raise ValueError(
                     f"sequence[{t}].{key} cannot be carried to space and time; remove it"
                 )
-        checks.same_device(**_tensors(0, sequence[0]), **(_tensors(t, data) if t else {}))
+        checks.same_device(**(_tensors(0, sequence[0]) | _tensors(t, data)))
     first = sequence[0]
     for t, data in enumerate(sequence[1:], start=1):
         differ = set(data.keys()).symmetric_difference(first.keys()) - {"num_nodes"}
