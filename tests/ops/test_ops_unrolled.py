@@ -7,16 +7,22 @@ import torch
 
 from gsp_unroll.models import UGLR, UGTV, UGLRPlus
 from gsp_unroll.ops import unrolled
+from gsp_unroll.ops.backends import memory
 from gsp_unroll.topology import Graph, Grid
 
 pytest.importorskip("numba")
+
+from gsp_unroll.ops.backends import numba_unrolled, numba_unrolled_loops
 
 PRIORS = pytest.mark.parametrize("prior", ["glr", "gtv", "joint_glr"])
 NETWORKS = pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
 SIZES = pytest.mark.parametrize(
     ("height", "width", "window"),
-    [(7, 9, 5), (8, 6, 3), (9, 8, 7), (1, 5, 5), (6, 1, 5), (3, 2, 7), (1, 1, 3)],
+    # The last one is more than a block of edges.
+    [(7, 9, 5), (8, 6, 3), (9, 8, 7), (1, 5, 5), (6, 1, 5), (3, 2, 7), (1, 1, 3), (40, 37, 5)],
 )
+# The first layer makes the edge variables, the last one does not keep them.
+LAYERS = pytest.mark.parametrize("layers", [1, 2, 3])
 
 
 def problem(height, width, window, *, batch=2, channels=3, heads=2, layers=3, steps=4, seed=0):
@@ -50,12 +56,13 @@ def call(prior, grid, arguments, by_layer):
     return function(unrolled.solvers(grid, w, x), w, x, observed, alpha, beta, *by_layer)
 
 
-def model(network, window, **options):
+def model(network, window, layers=3, **options):
     """A small float64 network whose learned scalars are all different."""
     torch.manual_seed(1)
     out = network(
-        3, blocks=2, layers=3, cg_steps=4, heads=2, features=3, maps=4, window=window, **options
-    ).double()
+        3, blocks=2, layers=layers, cg_steps=4, heads=2, features=3, maps=4, window=window,
+        **options,
+    ).double()  # fmt: skip
     with torch.no_grad():
         for name, parameter in out.named_parameters():
             if "net" not in name and "metric" not in name:
@@ -80,11 +87,12 @@ def run(network, backend, height, width, window, **options):
 
 @NETWORKS
 @SIZES
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_one_call_is_the_layers_one_by_one(network, height, width, window, checkpointing):
-    options = {"checkpointing": checkpointing}
+@pytest.mark.parametrize(
+    "options", [{}, {"checkpointing": True}, {"layers": 1}], ids=["plain", "checkpointed", "single"]
+)
+def test_one_call_is_the_layers_one_by_one(network, height, width, window, options):
     value, gradients = run(network, "native", height, width, window, **options)
-    expected, layerwise = run(network, "torch", height, width, window)
+    expected, layerwise = run(network, "torch", height, width, window, **options)
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-13)
     for name, gradient in layerwise.items():
         scale = max(float(gradient.abs().max()), 1e-6)
@@ -92,9 +100,34 @@ def test_one_call_is_the_layers_one_by_one(network, height, width, window, check
         assert bool(close.all()), name
 
 
+@pytest.mark.parametrize(("layers", "states"), [(1, (0, 0)), (2, (3, 2)), (3, (3, 3))])
+def test_edge_variables_are_kept_between_layers_only(monkeypatch, layers, states):
+    # Of all 3 channels going forward; of one going back, after each layer but the last one, and
+    # their gradients.
+    grid, (w, x, *rest), by_layer = problem(5, 7, 5, batch=1, heads=1, layers=layers)
+    asked = []
+
+    def empty(*shape, like):
+        asked.append(shape)
+        return memory.empty(*shape, like=like)
+
+    monkeypatch.setattr(numba_unrolled, "empty", empty)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        call("gtv", grid, (w.requires_grad_(), x, *rest), by_layer["gtv"]).sum().backward()
+    finally:
+        torch.set_num_threads(threads)
+    edges = len(grid.offsets), 1, numba_unrolled_loops.BLOCK
+    assert [shape[0] for shape in asked if shape[1:] == edges] == list(states)
+
+
 @PRIORS
-def test_gradients_are_those_of_finite_differences(prior):
-    grid, (w, x, observed, alpha, beta), by_layer = problem(3, 4, 3, batch=1, layers=2, steps=3)
+@LAYERS
+def test_gradients_are_those_of_finite_differences(prior, layers):
+    grid, (w, x, observed, alpha, beta), by_layer = problem(
+        3, 4, 3, batch=1, layers=layers, steps=3
+    )
     used = grid.used_slots
     small = w[..., used].clamp(min=0.01).requires_grad_()
     inputs = [small, *(t.requires_grad_() for t in (x, alpha, beta, *by_layer[prior]))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from gsp_unroll.topology import Grid
 
 
+Shape = tuple[int, ...]
+
+
 class NumbaGridSolvers:
     """:class:`~gsp_unroll.ops.backends.base.UnrolledSolvers` of a grid on the CPU.
 
     Threads work on different systems (a head of an image), each with its own scratch memory of
-    about ``K + 4 C`` numbers a pixel for GLR and ``(2 + 3 C) K + 4 C`` for GTV; going back, a
-    system keeps all its directions (``layers * steps * C``) at once, and for GTV those of one
-    channel with its edge variables (``3 (layers + 1) K``). A joint system is a whole image:
+    about ``K + 4 C`` numbers a pixel for GLR and ``2 K + 4 C`` for GTV, with ``3 C K`` more for the
+    edge variables that go from layer to layer, if there are several; going back, a system keeps all
+    its directions (``layers * steps * C``) at once, and for GTV those of one channel with its edge
+    variables (``3 layers K``, none for one layer). A joint system is a whole image:
     ``heads * K + 4 C``, and ``2 heads * K`` and all directions going back.
     """
 
@@ -40,27 +44,32 @@ class NumbaGridSolvers:
     def glr_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor
     ) -> Tensor:
-        return self._forward(loops.glr_forward, (1, 0), w, x, free, alpha, beta, kappa)
+        scratch = [self._edge_rows(1, x)]
+        return self._forward(loops.glr_forward, scratch, w, x, free, alpha, beta, kappa)
 
     def glr_backward(
         self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
         kappa: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        return self._backward(loops.glr_backward, (2, 0), g, w, x, free, alpha, beta, kappa)
+        scratch = [self._edge_rows(2, x)]
+        return self._backward(loops.glr_backward, scratch, g, w, x, free, alpha, beta, kappa)
 
     def gtv_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor,
         ratio: Tensor,
     ) -> Tensor:  # fmt: skip
-        return self._forward(loops.gtv_forward, (2, 1), w, x, free, alpha, beta, threshold, ratio)
+        kept = x.shape[1] // _groups(w, x) if len(threshold) > 1 else 0
+        scratch = [self._edge_rows(2, x), self._edge_states(kept, x)]
+        return self._forward(loops.gtv_forward, scratch, w, x, free, alpha, beta, threshold, ratio)
 
     def gtv_backward(
         self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
         threshold: Tensor, ratio: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        states = len(threshold) + (len(threshold) > 1)
+        layers = len(threshold)
+        scratch = [self._edge_rows(4, x), self._edge_states(layers if layers > 1 else 0, x)]
         return self._backward(
-            loops.gtv_backward, (3, states), g, w, x, free, alpha, beta, threshold, ratio
+            loops.gtv_backward, scratch, g, w, x, free, alpha, beta, threshold, ratio
         )
 
     def joint_glr_forward(
@@ -101,33 +110,27 @@ class NumbaGridSolvers:
         return _array(w).reshape(*w.shape[:2], len(self.offsets), -1), *map(_array, values)
 
     def _forward(
-        self, loop: Callable[..., None], scratch: tuple[int, int], w: Tensor, x: Tensor,
+        self, loop: Callable[..., None], scratch: Sequence[Shape], w: Tensor, x: Tensor,
         free: Tensor, alpha: Tensor, beta: Tensor, *layerwise: Tensor,
     ) -> Tensor:  # fmt: skip
         batch, heads = w.shape[:2]
         out = empty(batch, heads, *x.shape[1:], like=x)
         systems, channels = batch * heads, x.shape[1]
-        # The channels of a system are independent, given its weights: more work to share out.
-        groups = channels if systems < torch.get_num_threads() else 1
+        groups = _groups(w, x)
         arrays = (
             self._edges(w), _array(x), _array(free), _by_head(alpha), _by_head(beta),
             *(_array(v) for v in layerwise), out.numpy().reshape(systems, channels, -1),
         )  # fmt: skip
         run_chunks(
             lambda first, last: loop(
-                *self.shape,
-                groups,
-                *arrays,
-                *self._scratch(*scratch, x, channels // groups),
-                first,
-                last,
+                *self.shape, groups, *arrays, *_memory(scratch, x), first, last
             ),
             even_ranges(systems * groups, 1, for_each_thread=2),
         )
         return out
 
     def _backward(
-        self, loop: Callable[..., None], scratch: tuple[int, int], g: Tensor, w: Tensor, x: Tensor,
+        self, loop: Callable[..., None], scratch: Sequence[Shape], g: Tensor, w: Tensor, x: Tensor,
         free: Tensor, alpha: Tensor, beta: Tensor, *layerwise: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         batch, heads = w.shape[:2]
@@ -142,9 +145,7 @@ class NumbaGridSolvers:
             self._edges(gw), gx.numpy().reshape(systems, x.shape[1], -1), *scalars, *by_layer,
         )  # fmt: skip
         run_chunks(
-            lambda first, last: loop(
-                *self.shape, *arrays, *self._scratch(*scratch, x, 1), first, last
-            ),
+            lambda first, last: loop(*self.shape, *arrays, *_memory(scratch, x), first, last),
             even_ranges(systems, 1, for_each_thread=2),
         )
         galpha, gbeta = torch.from_numpy(scalars).view(2, batch, heads, layers, steps).sum(1)
@@ -153,20 +154,26 @@ class NumbaGridSolvers:
             *torch.from_numpy(by_layer).sum(1),
         )  # fmt: skip
 
-    def _scratch(self, rows: int, states: int, x: Tensor, channels: int) -> list[np.ndarray]:
-        """Memory of a thread: weights with their border, and edge variables if there are any.
+    def _edge_rows(self, rows: int, x: Tensor) -> Shape:
+        """Shape of as many numbers an edge, with their border."""
+        return rows, len(self.offsets), int(self.shape[1][-1]) + x.shape[2]
 
-        Not made by the loops, because what they make is new memory each time.
-        """
-        size, n = len(self.offsets), x.shape[2]
-        out = [empty(rows, size, int(self.shape[1][-1]) + n, like=x)]
-        if states:
-            blocks = -(-n // loops.EDGES)
-            out.append(empty(states, channels, size, blocks, loops.BLOCK, like=x))
-        return [values.numpy() for values in out]
+    def _edge_states(self, count: int, x: Tensor) -> Shape:
+        """Shape of as many times the edge variables of a channel, in blocks."""
+        return count, len(self.offsets), -(-x.shape[2] // loops.EDGES), loops.BLOCK
 
     def _edges(self, w: Tensor) -> np.ndarray:
         return _array(w).reshape(w.shape[0] * w.shape[1], len(self.offsets), -1)
+
+
+def _groups(w: Tensor, x: Tensor) -> int:
+    """Parts of the channels of a system, independent given its weights: more work to share out."""
+    return x.shape[1] if w.shape[0] * w.shape[1] < torch.get_num_threads() else 1
+
+
+def _memory(shapes: Sequence[Shape], like: Tensor) -> list[np.ndarray]:
+    """Scratch memory of a thread; not made by the loops, which would take new memory each time."""
+    return [empty(*shape, like=like).numpy() for shape in shapes]
 
 
 def _array(value: Tensor) -> np.ndarray:

@@ -169,48 +169,60 @@ def _rescaled(v, ratio):
 
 
 @inner
+def _updated(v1, v2, ua, c, ratio, total, threshold, half):
+    """The edge variables after an ADMM iteration, from those before and ``c = (C x)_e``."""
+    zero = half - half
+    a, b, u = _rescaled(v1, ratio), _rescaled(v2, ratio), ratio * ua
+    z = half * (abs(a) + abs(b) - total) - threshold
+    after = half * (z - c + a + u)
+    return after, half * (z + c + b + total - u), after - (a if a > zero else zero * a)
+
+
+@inner
+def _target(v1, v2, ua, threshold, half):
+    """What ``C x`` is pulled to by the edge variables after an iteration."""
+    return ua + half * threshold - half * (abs(v1) - abs(v2))
+
+
+@inner
 def _gtv_edges(c, block, ratio, total, threshold):
     """Update the edge variables in place; ``c`` becomes the target less ``c``."""
-    half, zero = c.dtype.type(0.5), c.dtype.type(0)
+    half = c.dtype.type(0.5)
     second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
     for j in range(np.uint64(c.shape[0])):
-        a, b = _rescaled(block[j], ratio), _rescaled(block[second + j], ratio)
-        u = ratio * block[third + j]
-        z = half * (abs(a) + abs(b) - total) - threshold
-        a2 = half * (z - c[j] + a + u)
-        b2 = half * (z + c[j] + b + total - u)
-        u2 = a2 - (a if a > zero else zero * a)
-        block[j] = a2
-        block[second + j] = b2
-        block[third + j] = u2
-        c[j] = u2 + half * threshold - half * (abs(a2) - abs(b2)) - c[j]
+        v1, v2, ua = _updated(
+            block[j], block[second + j], block[third + j], c[j], ratio, total, threshold, half
+        )
+        block[j] = v1
+        block[second + j] = v2
+        block[third + j] = ua
+        c[j] = _target(v1, v2, ua, threshold, half) - c[j]
 
 
 @inner
 def _gtv_start(
-    shifts, pad, root, x, before, state, ratio, total, threshold, r, p, f, work
+    shifts, pad, root, x, before, after, in_place, ratio, total, threshold, r, p, f, block, work
 ):  # fmt: skip
     """Update the edges, then ``r = p = f C^T (target - C x)``; the border of ``p`` stays zero.
 
-    ``state [C, K, blocks, BLOCK]``. Edge variables before: those of ``x`` (``before`` is empty),
-    those of ``state`` (it has no offsets), or ``before``.
+    ``before`` and ``after [C, K, blocks, BLOCK]`` are the edge variables, ``in_place`` the same
+    ones. They are made of ``x`` if ``before`` is empty, and not kept if ``after`` is.
     """
     channels, n = r.shape
     for c in range(channels):
         fill(p[c], 0)
         for first in range(0, n, EDGES):
-            last = min(first + EDGES, n)
-            a, b, part = pad + first, pad + last, first // EDGES
-            flow = work[: last - first]
+            flow, part = work[: min(EDGES, n - first)], first // EDGES
+            a, b = pad + first, pad + first + flow.shape[0]
             for k in range(shifts.shape[0]):
-                block = state[c, k, part]
-                xv = x[c, a + shifts[k] : b + shifts[k]]
-                weighted_difference(flow, root[k, a:b], x[c, a:b], xv)
+                edges = after[c, k, part] if after.shape[0] > 0 else block
+                far = x[c, a + shifts[k] : b + shifts[k]]
+                weighted_difference(flow, root[k, a:b], x[c, a:b], far)
                 if before.shape[0] == 0:
-                    _gtv_first(flow, block)
-                elif before.shape[1] > 0:
-                    copy(block, before[c, k, part])
-                _gtv_edges(flow, block, ratio, total, threshold)
+                    _gtv_first(flow, edges)
+                elif not in_place:
+                    copy(edges, before[c, k, part])
+                _gtv_edges(flow, edges, ratio, total, threshold)
                 multiply(flow, root[k, a:b])
                 _add_flow(flow, pad, shifts[k], first, p[c])
         for j in range(n):
@@ -225,7 +237,8 @@ def gtv_forward(
 ):  # fmt: skip
     """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations.
 
-    ``edges [2, K, pad + N]`` and ``state [1, C / groups, K, blocks, BLOCK]`` are memory to work in.
+    ``edges [2, K, pad + N]`` and, if there are several layers, ``state [C / groups, K, blocks,
+    BLOCK]`` are memory to work in.
     """
     n, pad = height * width, border(shifts)
     heads, layers = alpha.shape[0], alpha.shape[1]
@@ -235,7 +248,7 @@ def gtv_forward(
     xx = np.zeros((channels, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
-    work = np.empty(CHUNK, x.dtype)
+    work, block = np.empty(CHUNK, x.dtype), np.empty(BLOCK, x.dtype)
     for unit in range(first, last):
         s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
@@ -247,10 +260,11 @@ def gtv_forward(
             copy(xx[c, pad : pad + n], x[b, c0 + c])
         total = zero
         for l in range(layers):
-            before = state[0, :0] if l == 0 else state[0, :, :0]
+            # Nothing before the first layer, nothing kept of the last one.
+            before, after = state[: l * channels], state[: (layers - 1 - l) * channels]
             _gtv_start(
-                shifts, pad, root, xx, before, state[0], ratio[l], ratio[l] * total, threshold[l],
-                r, directions[0], f, work,
+                shifts, pad, root, xx, before, after, l < layers - 1, ratio[l], ratio[l] * total,
+                threshold[l], r, directions[0], f, block, work,
             )  # fmt: skip
             total = -threshold[l]
             cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], zero, work)
@@ -265,12 +279,13 @@ def _sign(v, one):
 
 
 @inner_sum
-def _gtv_edges_gradient(work, old, new, ratio, threshold, g, n):
-    """Back through `_gtv_edges`; ``g`` holds the gradient of the new state, then of the old.
+def _gtv_edges_gradient(work, block, ratio, total, threshold, g, n):
+    """Back through `_gtv_edges`, from the edge variables in ``block`` before it.
 
-    ``work`` holds ``x_u - x_v``, ``q_u - q_v`` and the root, then the gradient of the root and the
-    flow whose divergence is that of ``x``. Returns the gradients of: the new total, the old total,
-    the threshold, the ratio.
+    ``g`` holds the gradient of those after, then of those before. ``work`` holds ``x_u - x_v``,
+    ``q_u - q_v`` and the root. ``block`` becomes the gradient of the root and, second, the flow
+    whose divergence is that of ``x``. Returns the gradients of: the new total, the old total, the
+    threshold, the ratio.
     """
     number = work.dtype.type
     half, zero, one = number(0.5), number(0), number(1)
@@ -278,11 +293,10 @@ def _gtv_edges_gradient(work, old, new, ratio, threshold, g, n):
     to_new, to_old, to_threshold, to_ratio = zero, zero, zero, zero
     for j in range(np.uint64(n)):
         dx, dq, root = work[j], work[second + j], work[third + j]
-        v1, v2, ua = old[j], old[second + j], old[third + j]
-        n1, n2 = new[j], new[second + j]
+        v1, v2, ua = block[j], block[second + j], block[third + j]
         c = root * dx
         a, b = _rescaled(v1, ratio), _rescaled(v2, ratio)
-        target = new[third + j] + half * threshold - half * (abs(n1) - abs(n2))
+        n1, n2, nu = _updated(v1, v2, ua, c, ratio, total, threshold, half)
         gt = root * dq
         gu = g[third + j] + gt
         ga1 = g[j] - half * _sign(n1, one) * gt + gu
@@ -300,23 +314,22 @@ def _gtv_edges_gradient(work, old, new, ratio, threshold, g, n):
         g[j] = ratio * back1 if v1 < 0 else back1
         g[second + j] = ratio * back2 if v2 < 0 else back2
         g[third + j] = ratio * backa
-        work[j] = dq * (target - c) + gc * dx
-        work[second + j] = root * gc
+        block[j] = dq * (_target(n1, n2, nu, threshold, half) - c) + gc * dx
+        block[second + j] = root * gc
     return to_new, to_old, to_threshold, to_ratio
 
 
 @inner
-def _gtv_first_gradient(work, g, n):
-    """Back through `_gtv_first`; ``work`` as in `_gtv_edges_gradient`, but for ``q``."""
-    number = work.dtype.type
-    one = number(1)
+def _gtv_first_gradient(work, g, block, n):
+    """Back through `_gtv_first`: adds to what `_gtv_edges_gradient` left in ``block``."""
+    one = work.dtype.type(1)
     second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
     for j in range(np.uint64(n)):
         dx, root = work[j], work[third + j]
         sign = _sign(root * dx, one)
         gc = g[j] * (sign - one) + g[second + j] * (sign + one)
-        work[j] = gc * dx
-        work[second + j] = root * gc
+        block[j] += gc * dx
+        block[second + j] += root * gc
 
 
 @inner
@@ -334,17 +347,18 @@ def gtv_backward(
 ):  # fmt: skip
     """Gradients of `gtv_forward`, as `glr_backward`, but one channel after the other.
 
-    ``edges [3, K, pad + N]`` and ``states [layers, 1, K, blocks, BLOCK]``, with one more if there
-    are several layers, are memory to work in.
+    ``edges [4, K, pad + N]`` and, if there are several layers, ``states [layers, K, blocks,
+    BLOCK]`` are memory to work in.
     """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
-    ww, root, gww = edges[0], edges[1], edges[2]
-    work, of_x, gb = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
+    ww, root, gww, groot = edges[0], edges[1], edges[2], edges[3]
+    work, block, gb = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     xs = np.zeros((layers + 1, 1, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, 1, n + 2 * pad), x.dtype)
-    gs = states[-1, 0]
+    # After the edge variables of all layers but the last, which are not kept.
+    gs = states[layers - 1 :]
     back = np.empty(n + 2 * pad, x.dtype)
     q = np.zeros((1, n + 2 * pad), x.dtype)
     r, gp = np.empty((1, n), x.dtype), np.empty((1, n), x.dtype)
@@ -357,15 +371,16 @@ def gtv_backward(
             for k in range(size):
                 roots(root[k], ww[k])
                 fill(gww[k], 0)
+                fill(groot[k], 0)
         copy(xs[0, 0, pad : pad + n], x[b, c])
         copy(gxc[0], g[s, c])
         total = zero
         for l in range(layers):
             copy(xs[l + 1, 0], xs[l, 0])
-            before = states[0, :0] if l == 0 else states[l - 1]
+            before, after = states[max(l - 1, 0) : l], states[l : min(l + 1, layers - 1)]
             _gtv_start(
-                shifts, pad, root, xs[l], before, states[l], ratio[l], ratio[l] * total,
-                threshold[l], r, directions[l, 0], f, work,
+                shifts, pad, root, xs[l], before, after, False, ratio[l], ratio[l] * total,
+                threshold[l], r, directions[l, 0], f, block, work,
             )  # fmt: skip
             total = -threshold[l]
             cg(shifts, pad, ww, xs[l + 1], r, directions[l], f, alpha[h, l], beta[h, l], zero, work)
@@ -375,44 +390,40 @@ def gtv_backward(
                 shifts, pad, ww, directions[l], f, alpha[h, l], beta[h, l], zero,
                 gxc, r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
             )  # fmt: skip
+            total = -ratio[l] * threshold[l - 1] if l > 0 else zero
             to_old = zero
             fill(back, 0)
             for start in range(0, n, EDGES):
                 count, part = min(EDGES, n - start), start // EDGES
                 u = slice(pad + start, pad + start + count)
-                dx, flow = work[:count], work[EDGES : EDGES + count]
+                dx, dq = work[:count], work[EDGES : EDGES + count]
                 for k in range(size):
                     v = slice(u.start + shifts[k], u.stop + shifts[k])
-                    old, gw_k = of_x, gww[k, start : start + count]
-                    w_k = w[s, k, start : start + count]
                     if l == 0:
                         weighted_difference(dx, root[k, u], xs[0, 0, u], xs[0, 0, v])
-                        _gtv_first(dx, of_x)
+                        _gtv_first(dx, block)
                     else:
-                        old = states[l - 1, 0, k, part]
+                        copy(block, states[l - 1, k, part])
                     if l == layers - 1:
                         fill(gb, 0)
                     else:
-                        copy(gb, gs[k, part])
+                        copy(gb, gs[0, k, part])
                     subtract(dx, xs[l, 0, u], xs[l, 0, v])
-                    subtract(flow, q[0, u], q[0, v])
+                    subtract(dq, q[0, u], q[0, v])
                     copy(work[2 * EDGES : 2 * EDGES + count], root[k, u])
                     gradients = _gtv_edges_gradient(
-                        work, old, states[l, 0, k, part], ratio[l], threshold[l], gb, count
+                        work, block, ratio[l], total, threshold[l], gb, count
                     )
                     gtotal += gradients[0]
                     to_old += gradients[1]
                     gthreshold[s, l] += gradients[2]
                     gratio[s, l] += gradients[3]
-                    _add_root_gradient(gw_k, w_k, root[k, u], dx, floor)
-                    _add_flow(flow, pad, shifts[k], start, back)
                     if l == 0:
-                        subtract(dx, xs[0, 0, u], xs[0, 0, v])
-                        _gtv_first_gradient(work, gb, count)
-                        _add_root_gradient(gw_k, w_k, root[k, u], dx, floor)
-                        _add_flow(flow, pad, shifts[k], start, back)
+                        _gtv_first_gradient(work, gb, block, count)
                     else:
-                        copy(gs[k, part], gb)
+                        copy(gs[0, k, part], gb)
+                    add(groot[k, u], block[:count])
+                    _add_flow(block[EDGES : EDGES + count], pad, shifts[k], start, back)
             add(gxc[0], back[pad : pad + n])
             # The new total is -threshold; the old one, zero at first, was scaled by the ratio.
             gthreshold[s, l] -= gtotal
@@ -420,4 +431,8 @@ def gtv_backward(
                 gratio[s, l] -= to_old * threshold[l - 1]
             gtotal = ratio[l] * to_old
         if c == x.shape[1] - 1:
+            for k in range(size):
+                _add_root_gradient(
+                    gww[k, :n], w[s, k], root[k, pad : pad + n], groot[k, pad : pad + n], floor
+                )
             store_weight_gradient(offsets, height, width, gww, gw[s])
