@@ -22,7 +22,7 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
     residual_gradient,
     store_weight_gradient,
 )
-from gsp_unroll.ops.backends.numba_rows import add_scaled, copy, dot, fill, inner, subtract
+from gsp_unroll.ops.backends.numba_rows import add_scaled, copy, dot, fill, inner, take
 
 
 @inner
@@ -198,6 +198,6 @@ def joint_glr_backward(
             # The first residual is -f A x.
             _product_gradient(shifts, pad, ww, mix, -one, q, xs[l], gww, gmix[s], mixed, out, work)
             for c in range(channels):
-                subtract(gx[s, c], gx[s, c], out[c])
+                take(gx[s, c], out[c])
         for h in range(heads):
             store_weight_gradient(offsets, height, width, gww[h], gw[s, h])

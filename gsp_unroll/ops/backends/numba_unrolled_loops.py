@@ -129,7 +129,7 @@ def glr_backward(
                 stop = min(start + CHUNK, n)
                 for c in range(channels):
                     laplacian(shifts, pad, ww, q, c, start, stop, work)
-                    subtract(gx[s, c, start:stop], gx[s, c, start:stop], work[: stop - start])
+                    take(gx[s, c, start:stop], work[: stop - start])
                     add_inner(shifts, pad, -one, q, xs[l], c, start, stop, gww)
         store_weight_gradient(offsets, height, width, gww, gw[s])
 
