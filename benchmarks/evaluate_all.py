@@ -15,6 +15,7 @@ import json
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,15 @@ OTHER_PATTERNS = ("BGGR", "GRBG", "GBRG", "quad_bayer", "xtrans")
 def experiments() -> dict[str, list[str]]:
     """Arguments of ``gsp_unroll evaluate``, by the name of the file they lead to."""
     colour, luma = shipped_weights("demosaic"), shipped_weights("interpolate")
-    models = ["iglr", "igtv"]
+    classical, models = ["bilinear", "malvar", "menon"], ["iglr", "igtv"]
     every = {
         "demosaic": [
             "--task", "demosaic", "--methods",
-            ",".join(["bilinear", "malvar", "menon", *models, *colour, "demosaicnet"]),
+            ",".join([*classical, *models, *with_ensemble(colour), "demosaicnet"]),
         ],
         "interpolate": [
             "--task", "interpolate", "--methods",
-            ",".join(["bilinear", "bicubic", "bicubic_shifted", *models, *luma]),
+            ",".join(["bilinear", "bicubic", "bicubic_shifted", *models, *with_ensemble(luma)]),
         ],
         "inpaint": [
             "--task", "inpaint", "--limit", FEW, "--methods", ",".join(["bilinear", *colour]),
@@ -58,6 +59,13 @@ def experiments() -> dict[str, list[str]]:
         methods = shifted if bayer else ",".join(["bilinear", *colour])
         every[f"cfa_{pattern}"] = ["--cfa", pattern, "--limit", FEW, "--methods", methods]
     return every
+
+
+def with_ensemble(networks: Sequence[str]) -> list[str]:
+    """The names, and behind each fast network its mean over eight orientations."""
+    return [
+        row for name in networks for row in (name, *[f"{name}:x8"] * name.startswith("uglr-plus"))
+    ]
 
 
 def main() -> int:

@@ -6,6 +6,7 @@
     python examples/restore_image.py photo.png out.png --weights runs/ugtv/best.safetensors
     python examples/restore_image.py huge.png out.png --max-memory 1GB
     python examples/restore_image.py noisy.png out.png --mosaic --denoise 0.08
+    python examples/restore_image.py photo.png out.png --ensemble 8
     python examples/restore_image.py photo.png out.png --method igtv
 
 By default ``photo.png`` is a finished picture: its mosaic is simulated, restored and compared. With
@@ -23,7 +24,7 @@ import torch
 from gsp_unroll.data.camera import RAW_SUFFIXES, read_raw
 from gsp_unroll.data.images import read_image, write_image
 from gsp_unroll.evaluation import psnr
-from gsp_unroll.inference import NoiseAware, restore
+from gsp_unroll.inference import ENSEMBLE_SIZES, NoiseAware, restore
 from gsp_unroll.models import IGLR, IGTV, UnrolledNetwork, load_pretrained, shipped_weights
 from gsp_unroll.observe import CFA, observe
 
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
         cfa,
         max_memory=args.max_memory,
         tile=args.tile,
+        ensemble=args.ensemble,
         progress=sys.stderr.isatty(),
     ).cpu()
     picture = result.clamp(0, 1) if photo is None else photo.develop(result)
@@ -113,6 +115,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of the output")
     parser.add_argument("--max-memory", help="of a network's restoration, e.g. 800MB (2GB)")
     parser.add_argument("--tile", type=int, help="largest side of a tile, instead")
+    parser.add_argument(
+        "--ensemble",
+        type=int,
+        default=1,
+        choices=ENSEMBLE_SIZES,
+        help="mean over so many orientations: better, in as many times the time (%(default)s)",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     return parser.parse_args()

@@ -59,7 +59,7 @@ def main() -> None:
     methods = [*classical]
     if config.train.init is not None:
         start = load_pretrained(config.train.init, device=device)
-        methods.append(network_method(f"{config.model.name}, before", start))
+        methods.append(network_method(f"{start.config.name}, before", start))
     methods.append(network_method(config.model.name, model))
 
     report = evaluate(

@@ -33,6 +33,7 @@ methods (comma-separated):
   NAME               a trained network that ships with this package: gsp_unroll/weights
   PATH.safetensors   a trained network
   ...:noise-aware    one of these two that takes the noise off the samples
+  ...:x8             the mean over 8 orientations (or :x2, :x4), in as many times the time
 """
 
 _EVALUATE_EXAMPLES = """\

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from gsp_unroll.checks import finite, floating, in_range, positive_int, shape
 from gsp_unroll.data.images import ImageError, read_image_raw
+from gsp_unroll.data.orientation import ORIENTATIONS, reorient
 from gsp_unroll.observe import Task, observe
 
 logger = logging.getLogger(__name__)
@@ -111,9 +112,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         else:
             place = np.random.default_rng((self.seed, int(index) % self.distinct))
             rgb = self._crop(self._draw_image(place), place)
-        orientation = int(rng.integers(8))
+        orientation = int(rng.integers(ORIENTATIONS))
         if self.augment:
-            rgb = _reorient(rgb, orientation)
+            rgb = reorient(rgb, orientation)
         if self.saturation:
             rgb = _saturate(rgb, 1 + self.saturation * rng.random())
         truth = self.task.prepare(rgb).contiguous()
@@ -239,14 +240,3 @@ def _saturate(rgb: Tensor, factor: float) -> Tensor:
     """Colours ``factor`` times as far from the grey of their pixel, within [0, 1]."""
     grey = rgb.mean(0, keepdim=True)
     return (grey + factor * (rgb - grey)).clamp(0, 1)
-
-
-def _reorient(image: Tensor, orientation: int) -> Tensor:
-    """Return one of the eight flips and transposes of a square image."""
-    if orientation & 1:
-        image = image.flip(-1)
-    if orientation & 2:
-        image = image.flip(-2)
-    if orientation & 4:
-        image = image.transpose(-1, -2)
-    return image

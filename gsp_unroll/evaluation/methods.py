@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gsp_unroll.evaluation.classical import CLASSICAL, MethodError, classical_method
 from gsp_unroll.evaluation.demosaicnet import DemosaicNet
-from gsp_unroll.inference import NoiseAware, restore
+from gsp_unroll.inference import ENSEMBLE_SIZES, NoiseAware, restore
 from gsp_unroll.models import IGLR, IGTV, UnrolledNetwork, load_pretrained, shipped_weights
 from gsp_unroll.observe import Task
 
@@ -35,8 +35,10 @@ class Method:
     parameters: int = 0
 
 
-# Behind the name of a network: approach noisy samples instead of keeping them.
+# Behind the name of a network: approach noisy samples instead of keeping them, and the mean over
+# orientations.
 _NOISE_AWARE = ":noise-aware"
+_ENSEMBLES = {f":x{size}": size for size in ENSEMBLE_SIZES[1:]}
 
 
 def resolve_method(
@@ -47,7 +49,8 @@ def resolve_method(
     Args:
         name: One of ``METHODS`` (those of shipped weights among them), or the path of a
             ``.safetensors`` checkpoint; either with ``:noise-aware`` behind it for
-            :class:`gsp_unroll.inference.NoiseAware`.
+            :class:`gsp_unroll.inference.NoiseAware`, and then ``:x2``, ``:x4`` or ``:x8`` for the
+            mean over so many orientations.
         task: What is restored; a checkpoint must have been built for its number of channels.
         device: Where networks run.
         noise_sigma: Noise of the samples, for ``:noise-aware``.
@@ -63,14 +66,19 @@ def resolve_method(
     if name == "demosaicnet":
         net = DemosaicNet(task).to(device).eval()
         return Method(name, net, sum(p.numel() for p in net.parameters()))
-    if name.endswith(_NOISE_AWARE):
+    plain, ensemble = name, 1
+    for ending, size in _ENSEMBLES.items():
+        if name.endswith(ending):
+            plain, ensemble = name.removesuffix(ending), size
+    sigma = 0.0
+    if plain.endswith(_NOISE_AWARE):
         if not noise_sigma:
             raise MethodError(f"method {name!r} needs noise on the samples, got noise sigma 0")
-        plain = name.removesuffix(_NOISE_AWARE)
-        method = _checkpoint_method(plain, task, device, noise_sigma)
-        return Method(method.name + _NOISE_AWARE, method.restore, method.parameters)
-    if name.endswith(".safetensors") or name in shipped_weights():
-        return _checkpoint_method(name, task, device)
+        plain, sigma = plain.removesuffix(_NOISE_AWARE), noise_sigma
+    if plain.endswith(".safetensors") or plain in shipped_weights():
+        network = _checkpoint(plain, task, device)
+        label = Path(plain).stem if plain.endswith(".safetensors") else plain
+        return network_method(label + name.removeprefix(plain), network, sigma, ensemble)
     near = difflib.get_close_matches(name.lower(), METHODS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise MethodError(
@@ -109,25 +117,26 @@ def module_method(name: str, module: nn.Module) -> Method:
     )
 
 
-def network_method(name: str, network: UnrolledNetwork, noise_sigma: float = 0.0) -> Method:
+def network_method(
+    name: str, network: UnrolledNetwork, noise_sigma: float = 0.0, ensemble: int = 1
+) -> Method:
     """Wrap a trained network as a method; large images are restored in tiles, as memory asks.
 
     Args:
         name: Row label of the table.
         network: The network.
         noise_sigma: If more than 0, the noise to be taken off the samples.
+        ensemble: Orientations to take the mean over, see :func:`gsp_unroll.inference.restore`.
     """
     model = NoiseAware(network, noise_sigma) if noise_sigma else network
     return Method(
         name,
-        lambda y, mask: restore(y, model, mask),
+        lambda y, mask: restore(y, model, mask, ensemble=ensemble),
         sum(p.numel() for p in network.parameters()),
     )
 
 
-def _checkpoint_method(
-    name: str, task: Task, device: str | torch.device, noise_sigma: float = 0.0
-) -> Method:
+def _checkpoint(name: str, task: Task, device: str | torch.device) -> UnrolledNetwork:
     if name.endswith(".safetensors") and not Path(name).is_file():
         raise MethodError(f"checkpoint not found: {name}")
     network = load_pretrained(name, device=device)
@@ -136,5 +145,4 @@ def _checkpoint_method(
         raise MethodError(
             f"checkpoint {name} restores {channels} channel(s), but {task} needs {task.channels}"
         )
-    label = Path(name).stem if name.endswith(".safetensors") else name
-    return network_method(label, network, noise_sigma)
+    return network

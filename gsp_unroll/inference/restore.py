@@ -10,13 +10,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsp_unroll import checks
-from gsp_unroll.graphs.validate import check_observation
+from gsp_unroll.inference import ensemble as self_ensemble
 from gsp_unroll.inference.memory import (
     bytes_per_pixel,
     fill_bytes_per_pixel,
     format_bytes,
     parse_bytes,
 )
+from gsp_unroll.inference.observation import Observation, observation
 from gsp_unroll.inference.tiles import Tile, smallest_tile, tiles_by_area, tiles_by_side
 from gsp_unroll.models.unrolled import UnrolledNetwork
 from gsp_unroll.observe.cfa import CFA
@@ -28,8 +29,6 @@ Restorer = Callable[[Tensor, Tensor], Tensor]
 _MEMORY = "2GB"
 # What tiles of other methods than networks keep and see, unless told otherwise.
 _SIDE, _HALO = 512, 32
-# Longest period that is looked for in a mask: twice the longest known colour filter array's.
-_LONGEST_PERIOD = 12
 
 
 @torch.inference_mode()
@@ -41,6 +40,7 @@ def restore(
     max_memory: int | str | None = None,
     tile: int | None = None,
     halo: int | None = None,
+    ensemble: int = 1,
     progress: bool = False,
 ) -> Tensor:
     """Restore one image of any size with a network or another method.
@@ -70,6 +70,8 @@ def restore(
             methods: 512).
         halo: Pixels that a tile sees around what it keeps (default: what the network can see, the
             smallest for which tiles change nothing; other methods: 32).
+        ensemble: Restore the image in so many orientations (1, 2, 4 or 8: flips and transposes, in
+            the phase of the mask) and return their mean, for as many times the time (default: 1).
         progress: Show a progress bar (default: ``False``).
 
     Returns:
@@ -80,7 +82,7 @@ def restore(
         ValueError: If a shape does not fit, an observed sample is not finite, a channel has no
             sample, or ``max_memory`` is too small for a tile.
     """
-    seen = _observe(image, mask)
+    seen = observation(image, mask)
     if not callable(model):
         raise TypeError(f"model must be a network or a method, got {type(model).__name__}")
     if max_memory is not None and tile is not None:
@@ -89,87 +91,33 @@ def restore(
         checks.positive_int("tile", tile)
     if halo is not None:
         checks.positive_int("halo", halo, minimum=0)
+    self_ensemble.check_size("ensemble", ensemble)
     if isinstance(model, UnrolledNetwork):
         budget = None if tile else parse_bytes("max_memory", max_memory or _MEMORY)
         _check_network(model, seen)
-        return _by_blocks(model, seen, _Plan(seen, tile, budget), halo, progress)
-    if max_memory is not None:
+
+        def run(seen: Observation, title: str) -> Tensor:
+            return _by_blocks(model, seen, _Plan(seen, tile, budget), halo, title, progress)
+
+    elif max_memory is not None:
         raise ValueError(
             f"max_memory must be None for {type(model).__name__}, whose needs are not known, "
             f"got {max_memory!r}; use tile"
         )
-    tiles = tiles_by_side(
-        *seen.size, _HALO if halo is None else halo, seen.period, _SIDE if tile is None else tile
-    )
-    return _by_tiles(model, seen, tiles, progress)
-
-
-@dataclass(frozen=True)
-class _Observation:
-    """An image and what is known of it.
-
-    Attributes:
-        samples: ``[C, H, W]``, a mosaic being expanded; anything where not observed.
-        mask: Boolean ``[C, H, W]``.
-        period: Rows and columns after which the mask repeats, ``(1, 1)`` if it does not.
-        mask_bytes: Memory of the mask if it was made here.
-    """
-
-    samples: Tensor
-    mask: Tensor
-    period: tuple[int, int]
-    mask_bytes: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.samples.shape[1], self.samples.shape[2]
-
-    def at(self, place: tuple[slice, ...]) -> tuple[Tensor, Tensor]:
-        """Samples (zero where there is none) and mask of a part of the image."""
-        mask = self.mask[place]
-        return torch.where(mask, self.samples[place], 0), mask
-
-
-def _observe(image: Tensor, mask: Tensor | CFA | None) -> _Observation:
-    checks.floating("image", image)
-    if isinstance(mask, CFA):
-        if image.dim() == 2:
-            image = image.unsqueeze(0)
-        if image.dim() != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
-            raise ValueError(
-                "image must have shape [H, W], [1, H, W] or [3, H, W] with a colour filter array "
-                f"and no empty axis, got {list(image.shape)}"
-            )
-        known = mask.mask(*image.shape[1:]).to(image.device)
-        period, made = mask.period, known.numel()
-        image = image.expand(3, -1, -1)
     else:
-        checks.shape("image", image, ["C", "H", "W"])
-        if image.numel() == 0:
-            raise ValueError(f"image must not be empty, got shape {list(image.shape)}")
-        known = ~torch.isnan(image) if mask is None else mask
-        made = known.numel() if mask is None else 0
-    known = check_observation(image, known, "image")
-    if not isinstance(mask, CFA):
-        period = (_period(known, -2), _period(known, -1))
-    return _Observation(image, known, period, made)
 
+        def run(seen: Observation, title: str) -> Tensor:
+            sides = _HALO if halo is None else halo, seen.period, _SIDE if tile is None else tile
+            return _by_tiles(model, seen, tiles_by_side(*seen.size, *sides), title, progress)
 
-def _period(mask: Tensor, axis: int) -> int:
-    """Smallest shift along ``axis`` that leaves the mask as it is, 1 if there is none."""
-    length = mask.shape[axis]
-    for period in range(1, min(_LONGEST_PERIOD, length // 2) + 1):
-        rest = length - period
-        if torch.equal(mask.narrow(axis, period, rest), mask.narrow(axis, 0, rest)):
-            return period
-    return 1
+    return self_ensemble.average(seen, ensemble, run)
 
 
 @dataclass(frozen=True)
 class _Plan:
     """How large tiles may be: what they keep, or the bytes that a call may allocate."""
 
-    seen: _Observation
+    seen: Observation
     side: int | None
     budget: int | None
 
@@ -190,7 +138,7 @@ class _Plan:
         return tiles
 
 
-def _check_network(model: UnrolledNetwork, seen: _Observation) -> None:
+def _check_network(model: UnrolledNetwork, seen: Observation) -> None:
     config = model.config
     checks.shape("image", seen.samples, [config.in_channels, "H", "W"])
     model.check_dtype("image", seen.samples)
@@ -201,12 +149,17 @@ def _check_network(model: UnrolledNetwork, seen: _Observation) -> None:
 
 
 def _by_blocks(
-    model: UnrolledNetwork, seen: _Observation, plan: _Plan, halo: int | None, progress: bool
+    model: UnrolledNetwork,
+    seen: Observation,
+    plan: _Plan,
+    halo: int | None,
+    title: str,
+    progress: bool,
 ) -> Tensor:
     config, device = model.config, model.blocks[0].skip.device
     itemsize = seen.samples.element_size()
     here = seen.samples.device == device
-    kept = seen.mask_bytes + 2 * seen.samples.numel() * itemsize if here else 0
+    kept = seen.made + 2 * seen.samples.numel() * itemsize if here else 0
     # All plans are made first: what cannot work must not fail after an hour.
     # What blocks hand on besides the image is too large for an image: those run tile by tile.
     parts = [list(model.blocks)] if config.carry else [[block] for block in model.blocks]
@@ -223,7 +176,7 @@ def _by_blocks(
         x[tile.kept] = fill_in(*seen.at(tile.seen))[tile.inner]
     height, width = x[tiles[0].seen].shape[1:]
     grid = Grid(height, width, config.window, device=device)
-    with _bar(len(model.blocks) * len(tiles), progress) as bar:
+    with _bar(len(model.blocks) * len(tiles), title, progress) as bar:
         for blocks in parts:
             for tile in tiles:
                 part, mask = (
@@ -239,9 +192,11 @@ def _by_blocks(
     return x
 
 
-def _by_tiles(model: Restorer, seen: _Observation, tiles: list[Tile], progress: bool) -> Tensor:
+def _by_tiles(
+    model: Restorer, seen: Observation, tiles: list[Tile], title: str, progress: bool
+) -> Tensor:
     out = torch.empty(seen.samples.shape, dtype=seen.samples.dtype, device=seen.samples.device)
-    with _bar(len(tiles), progress) as bar:
+    with _bar(len(tiles), title, progress) as bar:
         for tile in tiles:
             y, mask = seen.at(tile.seen)
             out[tile.kept] = model(y[None], mask[None])[0][tile.inner]
@@ -249,5 +204,5 @@ def _by_tiles(model: Restorer, seen: _Observation, tiles: list[Tile], progress: 
     return out
 
 
-def _bar(total: int, progress: bool) -> tqdm:
-    return tqdm(total=total, desc="restore", unit="tile", disable=not progress, leave=False)
+def _bar(total: int, title: str, progress: bool) -> tqdm:
+    return tqdm(total=total, desc=title, unit="tile", disable=not progress, leave=False)

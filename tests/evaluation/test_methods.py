@@ -15,6 +15,7 @@ from gsp_unroll.evaluation import (
     resolve_method,
     resolve_methods,
 )
+from gsp_unroll.inference import NoiseAware, restore
 from gsp_unroll.models import load_pretrained, shipped_weights
 from gsp_unroll.observe import BAYER_PHASES, CFA, Task, fill_in, observe
 
@@ -214,3 +215,18 @@ def test_noise_aware_networks_by_name():
     assert not torch.equal(method.restore(y, mask)[mask], y[mask])
     with pytest.raises(MethodError, match="needs noise on the samples, got noise sigma 0"):
         resolve_method(name, task)
+
+
+def test_ensembles_by_name():
+    task = Task("demosaic")
+    y, mask = measured(task, 12, 13)
+    name = "uglr-plus-demosaic:x8"
+    method = resolve_method(name, task)
+    network = load_pretrained("uglr-plus-demosaic")
+    assert method.name == name
+    assert torch.equal(method.restore(y, mask), restore(y, network, mask, ensemble=8))
+    both = resolve_method("uglr-plus-demosaic:noise-aware:x2", task, noise_sigma=0.1)
+    expected = restore(y, NoiseAware(network, 0.1), mask, ensemble=2)
+    assert torch.equal(both.restore(y, mask), expected)
+    with pytest.raises(MethodError, match="menon:x8"):
+        resolve_method("menon:x8", task)
