@@ -10,23 +10,17 @@ ORIENTATIONS = 8
 def reorient(image: Tensor, orientation: int) -> Tensor:
     """Orientation 0 to 7 of ``image [..., H, W]``; 0 is the image itself.
 
-    The bits of ``orientation``: 1 flips columns, then 2 flips rows, then 4 transposes.
+    The bits of ``orientation``: 1 flips columns, 2 flips rows, then 4 transposes. Always a copy.
     """
-    if orientation & 1:
-        image = image.flip(-1)
-    if orientation & 2:
-        image = image.flip(-2)
-    if orientation & 4:
-        image = image.transpose(-1, -2)
-    return image
+    flipped = image.flip(_flipped_axes(orientation))
+    return flipped.transpose(-1, -2) if orientation & 4 else flipped
 
 
 def reorient_back(image: Tensor, orientation: int) -> Tensor:
     """Inverse of :func:`reorient`."""
-    if orientation & 4:
-        image = image.transpose(-1, -2)
-    if orientation & 2:
-        image = image.flip(-2)
-    if orientation & 1:
-        image = image.flip(-1)
-    return image
+    turned = image.transpose(-1, -2) if orientation & 4 else image
+    return turned.flip(_flipped_axes(orientation))
+
+
+def _flipped_axes(orientation: int) -> list[int]:
+    return [-1] * (orientation & 1) + [-2] * (orientation >> 1 & 1)

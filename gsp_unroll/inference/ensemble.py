@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from types import EllipsisType
 
 import torch
 from torch import Tensor
@@ -23,51 +25,64 @@ def check_size(argument: str, value: object) -> None:
         raise ValueError(f"{argument} must be one of {ENSEMBLE_SIZES}, got {value!r}")
 
 
-def average(seen: Observation, size: int, restore: Callable[[Observation, str], Tensor]) -> Tensor:
+def average(seen: Observation, size: int, restore: Callable[[str, Observation], Tensor]) -> Tensor:
     r"""Mean of what ``restore`` makes of the first ``size`` orientations, each turned back.
 
-    A flipped mosaic has another phase: less than a period of rows and columns is cropped from it,
-    so that a network always sees the phase it is given. Orientations in which no crop finds the
-    pattern of the mask are left out. Timofte et al. (CVPR 2016) call this enhanced prediction.
+    A flipped mosaic has another phase: a period of rows and columns is cropped from it, at both
+    ends together, so that a network always sees the phase it is given. Orientations in which no
+    crop finds the pattern of the mask are left out. Timofte et al. (CVPR 2016) call this enhanced
+    prediction.
 
     Args:
         seen: The image.
         size: Number of orientations, one of ``ENSEMBLE_SIZES``.
-        restore: Called with an image and a text for its progress bar.
+        restore: Called with a text for its progress bar and an image.
     """
     if size == 1:
-        return restore(seen, "restore")
+        return restore("restore", seen)
     mean = torch.zeros(seen.samples.shape, dtype=seen.samples.dtype, device=seen.samples.device)
     count = mean.new_zeros(seen.size)
     # The mean, its count, and an orientation with its mask, beside what one image needs anyway.
     made = seen.made + 2 * mean.nbytes + count.nbytes + seen.mask.numel()
     starts = {o: _start_of_pattern(seen, reorient(seen.mask, o)) for o in _ORDER[1:size]}
     crops = {0: (0, 0)} | {o: start for o, start in starts.items() if start is not None}
-    for k, (orientation, (rows, columns)) in enumerate(crops.items()):
-        part = slice(None), slice(rows, None), slice(columns, None)
-        turned = Observation(
-            reorient(seen.samples, orientation)[part],
-            reorient(seen.mask, orientation)[part],
-            seen.period,
-            made,
-        )
-        x = reorient_back(restore(turned, f"restore {k + 1}/{len(crops)}"), orientation)
-        shown = _place(orientation, rows, columns, seen.size)
+    for k, (orientation, start) in enumerate(crops.items()):
+        run = partial(restore, f"restore {k + 1}/{len(crops)}")
+        shown, x = _turned_back(seen, orientation, start, made, run)
         count[shown] += 1
         # Equal values, such as samples that are kept, leave a running mean as it is, bit for bit.
-        mean[(..., *shown)] += (x - mean[(..., *shown)]) / count[shown]
+        mean[shown] += x.sub_(mean[shown]).div_(count[shown])
+        del x  # or it would live while the next one is made
     return mean
 
 
-def _place(orientation: int, rows: int, columns: int, size: tuple[int, int]) -> tuple[slice, slice]:
-    """What is left of an image whose orientation loses its first ``rows`` and ``columns``."""
+def _turned_back(
+    seen: Observation,
+    orientation: int,
+    start: tuple[int, int],
+    made: int,
+    restore: Callable[[Observation], Tensor],
+) -> tuple[tuple[EllipsisType | slice, ...], Tensor]:
+    """What an orientation without its first rows and columns shows, and the restoration there."""
+    samples, mask = (reorient(v, orientation) for v in (seen.samples, seen.mask))
+    ends = list(zip(start, mask.shape[1:], seen.period, strict=True))
+    part = ..., *(_part(*end) for end in ends)
+    x = restore(Observation(samples[part], mask[part], seen.period, made))
     if orientation & 4:
-        rows, columns = columns, rows
-    height, width = size
-    return (
-        slice(0, height - rows) if orientation & 2 else slice(rows, height),
-        slice(0, width - columns) if orientation & 1 else slice(columns, width),
-    )
+        ends.reverse()
+    flipped = bool(orientation & 2), bool(orientation & 1)
+    shown = ..., *(_part(*end, flip) for end, flip in zip(ends, flipped, strict=True))
+    return shown, reorient_back(x, orientation)
+
+
+def _part(start: int, length: int, period: int, flipped: bool = False) -> slice:
+    """What stays of an axis that loses its first ``start`` pixels and the rest of a period behind.
+
+    A whole period, so that tiles may be as small as they may be on the image itself.
+    """
+    rest = -start % period
+    last = length - rest if start + rest < length else length
+    return slice(length - last, length - start) if flipped else slice(start, last)
 
 
 def _start_of_pattern(seen: Observation, mask: Tensor) -> tuple[int, int] | None:

@@ -96,7 +96,7 @@ def restore(
         budget = None if tile else parse_bytes("max_memory", max_memory or _MEMORY)
         _check_network(model, seen)
 
-        def run(seen: Observation, title: str) -> Tensor:
+        def run(title: str, seen: Observation) -> Tensor:
             return _by_blocks(model, seen, _Plan(seen, tile, budget), halo, title, progress)
 
     elif max_memory is not None:
@@ -106,7 +106,7 @@ def restore(
         )
     else:
 
-        def run(seen: Observation, title: str) -> Tensor:
+        def run(title: str, seen: Observation) -> Tensor:
             sides = _HALO if halo is None else halo, seen.period, _SIDE if tile is None else tile
             return _by_tiles(model, seen, tiles_by_side(*seen.size, *sides), title, progress)
 

@@ -190,7 +190,11 @@ class ImageFeatures(_Features):
                 f"convolutional features need a Grid, got {type(topology).__name__}: images of one "
                 'size as image_to_data makes them; for general graphs features_from="mlp" or "gnn"'
             )
-        return x.unflatten(-1, (topology.height, topology.width))
+        image = x.unflatten(-1, (topology.height, topology.width))
+        if image.device.type == "cpu" and not torch.is_grad_enabled():
+            # Forward alone oneDNN takes a quarter less time on large images, with backward as long.
+            return image.contiguous(memory_format=torch.channels_last)
+        return image
 
     def _flat(self, x: Tensor) -> Tensor:
         return x.flatten(-2)

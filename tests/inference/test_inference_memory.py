@@ -7,6 +7,7 @@ import torch
 from helpers import uglr_plus_with_all
 from torch.profiler import ProfilerActivity, profile
 
+from gsp_unroll.inference import restore
 from gsp_unroll.inference.memory import (
     bytes_per_pixel,
     fill_bytes_per_pixel,
@@ -104,3 +105,14 @@ def test_the_first_guess_needs_no_more_than_its_formula():
     mask = CFA("RGGB").mask(64, 64)
     used = peak_bytes(lambda: fill_in(torch.where(mask, y, 0), mask)) / 64**2
     assert used <= fill_bytes_per_pixel(3) <= 3 * used
+
+
+@pytest.mark.parametrize("ensemble", [1, 2, 8])
+def test_the_least_memory_that_works_is_enough(ensemble):
+    model = UGLR(blocks=1, layers=1, cg_steps=1, heads=2, features=3, maps=4, window=3).eval()
+    image, cfa = torch.rand(3, 40, 51), CFA("RGGB")
+    with pytest.raises(ValueError, match="max_memory must be at least") as error:
+        restore(image, model, cfa, max_memory=1, ensemble=ensemble)
+    enough = parse_bytes("enough", str(error.value).split("at least ")[1].split(" for")[0])
+    used = peak_bytes(lambda: restore(image, model, cfa, max_memory=enough, ensemble=ensemble))
+    assert used <= enough
