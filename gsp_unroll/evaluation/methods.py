@@ -82,7 +82,8 @@ def resolve_method(
     near = difflib.get_close_matches(name.lower(), METHODS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise MethodError(
-        f"method must be one of {', '.join(METHODS)}, or the path of a .safetensors file, "
+        f"method must be one of {', '.join(METHODS)}, or the path of a .safetensors file (networks "
+        f"also with {_NOISE_AWARE} and then {', '.join(_ENSEMBLES)} behind the name), "
         f"got {name!r}{hint}"
     )
 

@@ -30,7 +30,8 @@ def average(seen: Observation, size: int, restore: Callable[[str, Observation], 
 
     A flipped mosaic has another phase: a period of rows and columns is cropped from it, at both
     ends together, so that a network always sees the phase it is given. Orientations in which no
-    crop finds the pattern of the mask are left out. Timofte et al. (CVPR 2016) call this enhanced
+    crop finds the pattern of the mask are left out; a mask without a pattern (random, or a tensor
+    of less than two periods) is taken as it comes. Timofte et al. (CVPR 2016) call this enhanced
     prediction.
 
     Args:
@@ -87,17 +88,24 @@ def _part(start: int, length: int, period: int, flipped: bool = False) -> slice:
 
 def _start_of_pattern(seen: Observation, mask: Tensor) -> tuple[int, int] | None:
     """The smallest crop after which ``mask`` is that of ``seen``, ``None`` if there is none."""
-    if seen.period == (1, 1):
+    # Along an axis without a period the pattern is as long as the image, and may not be moved.
+    regular = [
+        torch.equal(seen.mask.narrow(axis, p, n - p), seen.mask.narrow(axis, 0, n - p))
+        for axis, (p, n) in enumerate(zip(seen.period, seen.size, strict=True), 1)
+        if p <= n
+    ]
+    if len(regular) < 2:
+        return None  # not even one period
+    if not any(regular):
         return 0, 0
-    pattern = seen.mask[:, : seen.period[0], : seen.period[1]]
-    if pattern.shape[1:] != seen.period:
-        return None
+    rows, columns = (p if r else n for p, r, n in zip(seen.period, regular, seen.size, strict=True))
+    pattern = seen.mask[:, :rows, :columns]
     height, width = mask.shape[1:]
-    for rows in range(min(seen.period[0], height)):
-        for columns in range(min(seen.period[1], width)):
-            part = mask[:, rows:, columns:]
+    for row in range(min(rows if regular[0] else 1, height)):
+        for column in range(min(columns if regular[1] else 1, width)):
+            part = mask[:, row:, column:]
             if _repeats(pattern, part) and part.flatten(1).any(1).all():
-                return rows, columns
+                return row, column
     return None
 
 

@@ -64,14 +64,15 @@ def restore(
             (default: observed where ``image`` is not NaN).
         max_memory: What ``restore`` may allocate on the device of the network, in bytes or as in
             ``"800MB"``; networks only. It holds the tile and, if ``image`` lives there, two more
-            images, but neither ``image`` itself nor what the process had before (default:
-            ``"2GB"``).
+            images (five with an ``ensemble``), but neither ``image`` itself nor what the process
+            had before (default: ``"2GB"``).
         tile: Largest side of what a tile keeps, instead of ``max_memory`` (default for other
             methods: 512).
         halo: Pixels that a tile sees around what it keeps (default: what the network can see, the
             smallest for which tiles change nothing; other methods: 32).
-        ensemble: Restore the image in so many orientations (1, 2, 4 or 8: flips and transposes, in
-            the phase of the mask) and return their mean, for as many times the time (default: 1).
+        ensemble: Restore the image in so many orientations (1, 2, 4 or 8: flips and transposes) and
+            return their mean, in as many times the time (default: 1). All are in the phase of the
+            mask; those that a pattern does not have are left out (RGB stripes have two).
         progress: Show a progress bar (default: ``False``).
 
     Returns:

@@ -68,6 +68,21 @@ def test_the_method_always_sees_the_pattern_from_its_first_pixel(name, size):
     assert torch.equal(out, torch.where(mask, image, 0))
 
 
+def test_a_mask_that_is_regular_along_one_axis_is_turned_along_that_axis():
+    rows = torch.rand(1, 12, 1, generator=torch.manual_seed(5)) < 0.6
+    mask = (rows & (torch.arange(14) % 2 == 0)).expand(3, -1, -1)
+    image, seen = torch.rand(3, 12, 14), []
+
+    def method(y, known):
+        seen.append(known[0])
+        return y
+
+    out = restore(image, method, mask, ensemble=8)
+    assert [m.shape for m in seen] == [(3, 12, 14), (3, 12, 12)]  # as it is, columns flipped
+    assert all(torch.equal(m, mask[..., : m.shape[2]]) for m in seen)
+    assert torch.equal(out, torch.where(mask, image, 0))
+
+
 def test_the_mean_of_a_mask_without_a_pattern_is_that_of_all_orientations():
     model, truth = tiny(), torch.rand(3, 11, 13, dtype=torch.float64)
     mask = random_mask(11, 13, 0.4, channels=3, seed=2)

@@ -8,6 +8,7 @@ import torch
 from gsp_unroll.models import UGLR, UGTV, UGLRPlus
 from gsp_unroll.ops import unrolled
 from gsp_unroll.ops.backends import memory
+from gsp_unroll.ops.backends.base import SMALLEST_WEIGHT
 from gsp_unroll.topology import Graph, Grid
 
 pytest.importorskip("numba")
@@ -137,6 +138,24 @@ def test_gradients_are_those_of_finite_differences(prior, layers):
         return call(prior, grid, (w, x, observed, alpha, beta), scalars)
 
     assert torch.autograd.gradcheck(function, inputs)
+
+
+@LAYERS
+def test_weights_below_the_smallest_one_get_no_gradient(layers):
+    block = model(UGTV, 5, layers=layers).blocks[0]
+    _, (w, x, observed, *_), _ = problem(9, 8, 5)
+    rng = torch.Generator().manual_seed(3)
+    raised = torch.rand(w.shape, generator=rng) < 0.3
+    w = w.masked_fill(raised, SMALLEST_WEIGHT / 100)
+    target, gradients = torch.rand(2, 2, 3, 72, generator=rng, dtype=torch.float64), []
+    for backend in ("native", "torch"):
+        grid = Grid(9, 8, backend=backend)
+        weight = w.clone().requires_grad_()
+        (block.solve(grid, weight, x, observed) * target).sum().backward()
+        used = weight.grad[..., grid.used_slots]
+        assert not used[raised[..., grid.used_slots]].any()
+        gradients.append(used)
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
 
 
 @PRIORS

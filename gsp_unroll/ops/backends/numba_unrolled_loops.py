@@ -334,10 +334,11 @@ def _gtv_first_gradient(work, g, block, n):
 
 @inner
 def _add_root_gradient(gw, weights, root, groot, floor):
-    """``gw += groot / (2 root)`` where the weight was not raised to the smallest one."""
+    """``gw += groot / (2 root)``; zero where the weight was raised to the smallest one."""
     half, zero = root.dtype.type(0.5), root.dtype.type(0)
     for j in range(gw.shape[0]):
-        gw[j] += half * groot[j] / root[j] if root[j] > zero and weights[j] >= floor else zero
+        kept = root[j] > zero and weights[j] >= floor
+        gw[j] = gw[j] + half * groot[j] / root[j] if kept else zero
 
 
 @jit
