@@ -19,8 +19,8 @@ from gsp_unroll.ops.backends.numba_rows import (
     FAST,
     add_scaled,
     at_least,
+    clear_outside,
     columns,
-    copy,
     dot,
     fill,
     inner,
@@ -198,12 +198,9 @@ def cg_gradient(
 
 
 @inner
-def store_weight_gradient(offsets, height, width, gw, out):
-    """Copy the places that hold an edge, zero elsewhere."""
+def clear_unused(offsets, height, width, gw):
+    """Zero where ``gw [K, N]`` holds no edge."""
     for k in range(offsets.shape[0]):
-        dr, dc = offsets[k, 0], offsets[k, 1]
-        fill(out[k], 0)
-        for r in range(height - dr):
-            a, b = columns(r, dr, dc, height, width)
-            a, b = r * width + a, r * width + b
-            copy(out[k, a:b], gw[k, a:b])
+        for r in range(height):
+            a, b = columns(r, offsets[k, 0], offsets[k, 1], height, width)
+            clear_outside(gw[k, r * width : (r + 1) * width], a, b)

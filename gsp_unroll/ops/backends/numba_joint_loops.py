@@ -14,13 +14,13 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
     add_inner,
     border,
     cg_update,
+    clear_unused,
     direction_gradient,
     first_direction,
     jit,
     laplacian,
     load_weights,
     residual_gradient,
-    store_weight_gradient,
 )
 from gsp_unroll.ops.backends.numba_rows import add_scaled, copy, dot, fill, inner, take
 
@@ -166,7 +166,6 @@ def joint_glr_backward(
     layers, steps = alpha.shape
     one = x.dtype.type(1)
     ww = np.empty((heads, offsets.shape[0], pad + n), x.dtype)
-    gww = np.empty((heads, offsets.shape[0], pad + n), x.dtype)
     xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
     q = np.zeros((channels, n + 2 * pad), x.dtype)
@@ -189,15 +188,17 @@ def joint_glr_backward(
             )  # fmt: skip
         for h in range(heads):
             for k in range(offsets.shape[0]):
-                fill(gww[h, k], 0)
+                fill(gw[s, h, k], 0)
         for l in range(layers - 1, -1, -1):
             gkappa[s, l] = _cg_gradient(
                 shifts, pad, ww, mix, directions[l], free[s], alpha[l], beta[l], kappa[l],
-                gx[s], r, gp, q, gww, gmix[s], galpha[s, l], gbeta[s, l], mixed, out, work,
+                gx[s], r, gp, q, gw[s], gmix[s], galpha[s, l], gbeta[s, l], mixed, out, work,
             )  # fmt: skip
             # The first residual is -f A x.
-            _product_gradient(shifts, pad, ww, mix, -one, q, xs[l], gww, gmix[s], mixed, out, work)
+            _product_gradient(
+                shifts, pad, ww, mix, -one, q, xs[l], gw[s], gmix[s], mixed, out, work
+            )
             for c in range(channels):
                 take(gx[s, c], out[c])
         for h in range(heads):
-            store_weight_gradient(offsets, height, width, gww[h], gw[s, h])
+            clear_unused(offsets, height, width, gw[s, h])

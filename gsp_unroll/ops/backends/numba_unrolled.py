@@ -29,7 +29,7 @@ class NumbaGridSolvers:
     edge variables that go from layer to layer, if there are several; going back, a system keeps all
     its directions (``layers * steps * C``) at once, and for GTV those of one channel with its edge
     variables (``3 layers K``, none for one layer). A joint system is a whole image:
-    ``heads * K + 4 C``, and ``2 heads * K`` and all directions going back.
+    ``heads * K + 4 C``, and all directions going back.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -51,7 +51,7 @@ class NumbaGridSolvers:
         self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
         kappa: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        scratch = [self._edge_rows(2, x)]
+        scratch = [self._edge_rows(1, x)]
         return self._backward(loops.glr_backward, scratch, g, w, x, free, alpha, beta, kappa)
 
     def gtv_forward(
@@ -67,7 +67,12 @@ class NumbaGridSolvers:
         threshold: Tensor, ratio: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         layers = len(threshold)
-        scratch = [self._edge_rows(4, x), self._edge_states(layers if layers > 1 else 0, x)]
+        # As much at once as going forward, so that memory is used again.
+        scratch = [
+            self._edge_rows(2, x),
+            (len(self.offsets), x.shape[2]),
+            self._edge_states(layers if layers > 1 else 0, x),
+        ]
         return self._backward(
             loops.gtv_backward, scratch, g, w, x, free, alpha, beta, threshold, ratio
         )

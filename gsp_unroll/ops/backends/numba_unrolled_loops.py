@@ -15,11 +15,11 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
     border,
     cg,
     cg_gradient,
+    clear_unused,
     first_direction,
     jit,
     laplacian,
     load_weights,
-    store_weight_gradient,
 )
 from gsp_unroll.ops.backends.numba_rows import (
     add,
@@ -91,13 +91,13 @@ def glr_backward(
     """Gradients of `glr_forward` for ``g [S, C, N]``, which it runs again.
 
     ``gw [S, K, N]``, ``gx [S, C, N]``, ``galpha, gbeta [S, layers, steps]`` (zero at first),
-    ``gkappa [S, layers]``; ``edges [2, K, pad + N]`` is memory to work in.
+    ``gkappa [S, layers]``; ``edges [1, K, pad + N]`` is memory to work in.
     """
     n, pad = height * width, border(shifts)
     heads, layers, steps = alpha.shape
     channels = x.shape[1]
     one, zero = x.dtype.type(1), x.dtype.type(0)
-    ww, gww = edges[0], edges[1]
+    ww = edges[0]
     xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
     q = np.zeros((channels, n + 2 * pad), x.dtype)
@@ -118,11 +118,11 @@ def glr_backward(
                 alpha[h, l], beta[h, l], kappa[l], work,
             )  # fmt: skip
         for k in range(offsets.shape[0]):
-            fill(gww[k], 0)
+            fill(gw[s, k], 0)
         for l in range(layers - 1, -1, -1):
             gkappa[s, l] = cg_gradient(
                 shifts, pad, ww, directions[l], free[b], alpha[h, l], beta[h, l], kappa[l],
-                gx[s], r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
+                gx[s], r, gp, q, gw[s], galpha[s, l], gbeta[s, l], work,
             )  # fmt: skip
             # The first residual is -f L x.
             for start in range(0, n, CHUNK):
@@ -130,8 +130,8 @@ def glr_backward(
                 for c in range(channels):
                     laplacian(shifts, pad, ww, q, c, start, stop, work)
                     take(gx[s, c, start:stop], work[: stop - start])
-                    add_inner(shifts, pad, -one, q, xs[l], c, start, stop, gww)
-        store_weight_gradient(offsets, height, width, gww, gw[s])
+                    add_inner(shifts, pad, -one, q, xs[l], c, start, stop, gw[s])
+        clear_unused(offsets, height, width, gw[s])
 
 
 # --- graph total variation ------------------------------------------------------------------------
@@ -344,17 +344,17 @@ def _add_root_gradient(gw, weights, root, groot, floor):
 @jit
 def gtv_backward(
     offsets, shifts, height, width, w, x, free, alpha, beta, threshold, ratio, g,
-    gw, gx, galpha, gbeta, gthreshold, gratio, edges, states, first, last,
+    gw, gx, galpha, gbeta, gthreshold, gratio, edges, groot, states, first, last,
 ):  # fmt: skip
     """Gradients of `gtv_forward`, as `glr_backward`, but one channel after the other.
 
-    ``edges [4, K, pad + N]`` and, if there are several layers, ``states [layers, K, blocks,
-    BLOCK]`` are memory to work in.
+    ``edges [2, K, pad + N]``, ``groot [K, N]`` and, if there are several layers, ``states [layers,
+    K, blocks, BLOCK]`` are memory to work in.
     """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
-    ww, root, gww, groot = edges[0], edges[1], edges[2], edges[3]
+    ww, root = edges[0], edges[1]
     work, block, gb = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     xs = np.zeros((layers + 1, 1, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, 1, n + 2 * pad), x.dtype)
@@ -371,7 +371,7 @@ def gtv_backward(
             load_weights(offsets, w[s], height, width, pad, floor, ww)
             for k in range(size):
                 roots(root[k], ww[k])
-                fill(gww[k], 0)
+                fill(gw[s, k], 0)
                 fill(groot[k], 0)
         copy(xs[0, 0, pad : pad + n], x[b, c])
         copy(gxc[0], g[s, c])
@@ -389,7 +389,7 @@ def gtv_backward(
         for l in range(layers - 1, -1, -1):
             cg_gradient(
                 shifts, pad, ww, directions[l], f, alpha[h, l], beta[h, l], zero,
-                gxc, r, gp, q, gww, galpha[s, l], gbeta[s, l], work,
+                gxc, r, gp, q, gw[s], galpha[s, l], gbeta[s, l], work,
             )  # fmt: skip
             total = -ratio[l] * threshold[l - 1] if l > 0 else zero
             to_old = zero
@@ -423,7 +423,7 @@ def gtv_backward(
                         _gtv_first_gradient(work, gb, block, count)
                     else:
                         copy(gs[0, k, part], gb)
-                    add(groot[k, u], block[:count])
+                    add(groot[k, start : start + count], block[:count])
                     _add_flow(block[EDGES : EDGES + count], pad, shifts[k], start, back)
             add(gxc[0], back[pad : pad + n])
             # The new total is -threshold; the old one, zero at first, was scaled by the ratio.
@@ -433,7 +433,5 @@ def gtv_backward(
             gtotal = ratio[l] * to_old
         if c == x.shape[1] - 1:
             for k in range(size):
-                _add_root_gradient(
-                    gww[k, :n], w[s, k], root[k, pad : pad + n], groot[k, pad : pad + n], floor
-                )
-            store_weight_gradient(offsets, height, width, gww, gw[s])
+                _add_root_gradient(gw[s, k], w[s, k], root[k, pad:], groot[k], floor)
+            clear_unused(offsets, height, width, gw[s])
