@@ -26,6 +26,8 @@ LIMITS = {
     "demosaic": """\
 * Trained without noise: a noisy mosaic comes back with its noise, see docs/results.md for how much
   is lost, and for colour filter arrays that were not trained on.
+* For the masks of colour filter arrays. With random masks uGLR+ ran away to values of thousands on
+  one of eight images (docs/results.md): train for them, or use `IGLR`.
 * Values are sRGB as photographs are stored, in [0, 1]. Linear raw data should get that curve first.
 * Trained on {megapixels} of photographs: repetitive fine texture near the sampling limit (fences,
   cloth) can still come out as false colour.
