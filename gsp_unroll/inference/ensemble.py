@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from types import EllipsisType
 
 import torch
@@ -45,8 +46,7 @@ def average(seen: Observation, size: int, restore: Callable[[str, Observation], 
     count = mean.new_zeros(seen.size)
     # The mean, its count, and an orientation with its mask, beside what one image needs anyway.
     made = seen.made + 2 * mean.nbytes + count.nbytes + seen.mask.numel()
-    starts = {o: _start_of_pattern(seen, reorient(seen.mask, o)) for o in _ORDER[1:size]}
-    crops = {0: (0, 0)} | {o: start for o, start in starts.items() if start is not None}
+    crops = _crops(seen, _ORDER[:size])
     for k, (orientation, start) in enumerate(crops.items()):
         run = partial(restore, f"restore {k + 1}/{len(crops)}")
         shown, x = _turned_back(seen, orientation, start, made, run)
@@ -66,7 +66,7 @@ def _turned_back(
 ) -> tuple[tuple[EllipsisType | slice, ...], Tensor]:
     """What an orientation without its first rows and columns shows, and the restoration there."""
     samples, mask = (reorient(v, orientation) for v in (seen.samples, seen.mask))
-    ends = list(zip(start, mask.shape[1:], seen.period, strict=True))
+    ends = list(zip(start, mask.shape[1:], seen.step, strict=True))
     part = ..., *(_part(*end) for end in ends)
     x = restore(Observation(samples[part], mask[part], seen.period, made))
     if orientation & 4:
@@ -86,27 +86,25 @@ def _part(start: int, length: int, period: int, flipped: bool = False) -> slice:
     return slice(length - last, length - start) if flipped else slice(start, last)
 
 
-def _start_of_pattern(seen: Observation, mask: Tensor) -> tuple[int, int] | None:
-    """The smallest crop after which ``mask`` is that of ``seen``, ``None`` if there is none."""
+def _crops(seen: Observation, orientations: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """The smallest crop after which the mask of an orientation is that of ``seen``, if any is."""
+    if seen.period == (None, None):
+        return dict.fromkeys(orientations, (0, 0))
     # Along an axis without a period the pattern is as long as the image, and may not be moved.
-    regular = [
-        torch.equal(seen.mask.narrow(axis, p, n - p), seen.mask.narrow(axis, 0, n - p))
-        for axis, (p, n) in enumerate(zip(seen.period, seen.size, strict=True), 1)
-        if p <= n
-    ]
-    if len(regular) < 2:
-        return None  # not even one period
-    if not any(regular):
-        return 0, 0
-    rows, columns = (p if r else n for p, r, n in zip(seen.period, regular, seen.size, strict=True))
+    rows, columns = (p or n for p, n in zip(seen.period, seen.size, strict=True))
     pattern = seen.mask[:, :rows, :columns]
-    height, width = mask.shape[1:]
-    for row in range(min(rows if regular[0] else 1, height)):
-        for column in range(min(columns if regular[1] else 1, width)):
+    crops = {0: (0, 0)}
+    if pattern.shape[1:] != (rows, columns):
+        return crops  # not even one period
+    moves = list(product(*map(range, seen.step)))
+    for orientation in orientations[1:]:
+        mask = reorient(seen.mask, orientation)
+        for row, column in moves:
             part = mask[:, row:, column:]
             if _repeats(pattern, part) and part.flatten(1).any(1).all():
-                return row, column
-    return None
+                crops[orientation] = row, column
+                break
+    return crops
 
 
 def _repeats(pattern: Tensor, mask: Tensor) -> bool:

@@ -22,19 +22,25 @@ class Observation:
     Attributes:
         samples: ``[C, H, W]``, a mosaic being expanded; anything where not observed.
         mask: Boolean ``[C, H, W]``.
-        period: Rows and columns after which the mask repeats, ``(1, 1)`` if it does not.
+        period: Rows and columns after which the mask repeats, ``None`` where it does not.
         made: Bytes of memory that were made beside what the caller gave.
     """
 
     samples: Tensor
     mask: Tensor
-    period: tuple[int, int]
+    period: tuple[int | None, int | None]
     made: int
 
     @property
     def size(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.samples.shape[1], self.samples.shape[2]
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """Rows and columns that tiles start at multiples of."""
+        rows, columns = self.period
+        return rows or 1, columns or 1
 
     def at(self, place: tuple[slice, ...]) -> tuple[Tensor, Tensor]:
         """Samples (zero where there is none) and mask of a part of the image."""
@@ -68,11 +74,11 @@ def observation(image: Tensor, mask: Tensor | CFA | None) -> Observation:
     return Observation(image, known, period, made)
 
 
-def _period(mask: Tensor, axis: int) -> int:
-    """Smallest shift along ``axis`` that leaves the mask as it is, 1 if there is none."""
+def _period(mask: Tensor, axis: int) -> int | None:
+    """Smallest shift along ``axis`` that leaves the mask as it is, ``None`` if there is none."""
     length = mask.shape[axis]
-    for period in range(1, min(_LONGEST_PERIOD, length // 2) + 1):
+    for period in range(1, max(min(_LONGEST_PERIOD, length // 2), 1) + 1):
         rest = length - period
         if torch.equal(mask.narrow(axis, period, rest), mask.narrow(axis, 0, rest)):
             return period
-    return 1
+    return None

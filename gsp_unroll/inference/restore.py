@@ -108,7 +108,7 @@ def restore(
     else:
 
         def run(title: str, seen: Observation) -> Tensor:
-            sides = _HALO if halo is None else halo, seen.period, _SIDE if tile is None else tile
+            sides = _HALO if halo is None else halo, seen.step, _SIDE if tile is None else tile
             return _by_tiles(model, seen, tiles_by_side(*seen.size, *sides), title, progress)
 
     return self_ensemble.average(seen, ensemble, run)
@@ -124,7 +124,7 @@ class _Plan:
 
     def tiles(self, halo: int, per_pixel: int, kept: int) -> list[Tile]:
         """The tiles of a step that needs ``per_pixel`` bytes while ``kept`` bytes are in use."""
-        size, period = self.seen.size, self.seen.period
+        size, period = self.seen.size, self.seen.step
         if self.budget is None:
             return tiles_by_side(*size, halo, period, self.side)
         tiles = tiles_by_area(*size, halo, period, max(self.budget - kept, 0) // per_pixel)
