@@ -96,6 +96,7 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "as they are": [],
         "up to 1.5 times": ["data.saturation=0.5"],
         "up to 2.5 times": ["data.saturation=1.5"],
+        "half of them shuffled and darkened": ["data.recolour=0.5"],
     },
 }
 

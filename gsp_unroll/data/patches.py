@@ -21,6 +21,9 @@ from gsp_unroll.observe import Task, observe
 
 logger = logging.getLogger(__name__)
 
+# The darkest that `recolour` makes a channel, relative to the others.
+_DARKEST = 0.2
+
 # After so many draws of unusable images the remaining ones are tried in their order.
 _DRAWS = 64
 
@@ -49,6 +52,10 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             that are drawn anew. ``None`` = each patch is a new crop.
         saturation: Colours move away from the grey of their pixel by a factor that is drawn from
             ``[1, 1 + saturation]`` for each patch, then are clipped to [0, 1].
+        recolour: Share of the patches whose channels are shuffled and then made darker by
+            factors of their own: the strongest of three draws from [0.2, 1] becomes 1.
+            Photographs have few edges between strong colours, where one channel is far above the
+            others; this makes more.
         noise_sigma: Standard deviation of white Gaussian noise on the observed samples.
         cache_bytes: Decoded files are kept in memory up to this many bytes.
 
@@ -71,6 +78,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         augment: bool = True,
         distinct: int | None = None,
         saturation: float = 0.0,
+        recolour: float = 0.0,
         noise_sigma: float = 0.0,
         cache_bytes: int = 0,
     ) -> None:
@@ -81,6 +89,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.augment = augment
         self.distinct = None if distinct is None else positive_int("distinct", distinct)
         self.saturation = in_range("saturation", saturation, 0.0)
+        self.recolour = in_range("recolour", recolour, 0.0, 1.0)
         self.noise_sigma = in_range("noise_sigma", noise_sigma, 0.0)
         self.cache_bytes = positive_int("cache_bytes", cache_bytes, 0)
         self.skipped: dict[str, str] = {}
@@ -117,6 +126,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             rgb = reorient(rgb, orientation)
         if self.saturation:
             rgb = _saturate(rgb, 1 + self.saturation * rng.random())
+        if self.recolour and rng.random() < self.recolour:
+            rgb = _recolour(rgb, rng)
         truth = self.task.prepare(rgb).contiguous()
         mask = self.task.mask(self.patch, self.patch, seed=int(rng.integers(2**31)))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -240,3 +251,11 @@ def _saturate(rgb: Tensor, factor: float) -> Tensor:
     """Colours ``factor`` times as far from the grey of their pixel, within [0, 1]."""
     grey = rgb.mean(0, keepdim=True)
     return (grey + factor * (rgb - grey)).clamp(0, 1)
+
+
+def _recolour(rgb: Tensor, rng: np.random.Generator) -> Tensor:
+    """Channels in another order, all but one of them darker."""
+    order = rng.permutation(3)
+    factors = rng.uniform(_DARKEST, 1, size=3)
+    factors = torch.from_numpy((factors / factors.max()).astype(np.float32))
+    return rgb[torch.from_numpy(order)] * factors[:, None, None]

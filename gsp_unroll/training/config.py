@@ -74,6 +74,7 @@ class DataConfig:
         augment: Flip and transpose the truth at random, before it is observed.
         distinct: How many different crops there are; null = as many as patches.
         saturation: Colours of a patch become up to this much stronger, drawn for each patch.
+        recolour: Share of the patches whose channels are shuffled and darkened one by one.
         cache_mb: Decoded images are kept in memory up to this many megabytes.
         workers: Threads that prepare batches ahead; 0 = prepare them in the training thread. The
             patches do not depend on it.
@@ -87,6 +88,7 @@ class DataConfig:
     augment: bool = True
     distinct: int | None = None
     saturation: float = 0.0
+    recolour: float = 0.0
     cache_mb: int = 4096
     workers: int = 2
 
@@ -97,6 +99,7 @@ class DataConfig:
         if self.distinct is not None:
             positive_int("distinct", self.distinct)
         in_range("saturation", self.saturation, 0.0)
+        in_range("recolour", self.recolour, 0.0, 1.0)
         positive_int("cache_mb", self.cache_mb, 0)
         positive_int("workers", self.workers, 0)
 

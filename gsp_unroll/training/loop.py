@@ -182,6 +182,7 @@ class _Trainer:
             augment=config.data.augment,
             distinct=config.data.distinct,
             saturation=config.data.saturation,
+            recolour=config.data.recolour,
             noise_sigma=config.task.noise_sigma,
             cache_bytes=config.data.cache_mb * 1_000_000,
         )

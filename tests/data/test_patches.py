@@ -260,3 +260,32 @@ def test_saturation_moves_colours_away_from_their_grey():
     out = PatchDataset(vivid, DEMOSAIC, saturation=5.0, **options)[0]["truth"]
     assert float(out.min()) == 0
     assert float(out.max()) == 1
+
+
+def test_recolouring_shuffles_channels_and_scales_them():
+    image = {"a": torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(0))}
+    options = {"patch": 16, "augment": False}
+    plain = PatchDataset(image, DEMOSAIC, **options)
+    half = PatchDataset(image, DEMOSAIC, recolour=0.5, **options)
+    orders, factors, kept = set(), [], 0
+    for i in range(80):
+        a, b = plain[i]["truth"].flatten(1), half[i]["truth"].flatten(1)
+        if torch.equal(a, b):
+            kept += 1
+            continue
+        # Channels of noise are uncorrelated, so that only its own source is parallel to one.
+        cosine = torch.nn.functional.normalize(b - b.mean(1, keepdim=True)) @ (
+            torch.nn.functional.normalize(a - a.mean(1, keepdim=True)).T
+        )
+        order = cosine.argmax(1)
+        ratio = (b.norm(dim=1) / a[order].norm(dim=1))[:, None]
+        torch.testing.assert_close(b, ratio * a[order])
+        orders.add(tuple(order.tolist()))
+        factors.append(ratio.flatten())
+    assert 25 <= kept <= 55
+    assert len(orders) == 6
+    scale = torch.stack(factors)
+    torch.testing.assert_close(scale.amax(1), torch.ones(len(scale)))
+    assert 0.2 - 1e-6 <= float(scale.min()) < 0.3
+    with pytest.raises(ValueError, match="recolour"):
+        PatchDataset(image, DEMOSAIC, recolour=1.5, **options)
