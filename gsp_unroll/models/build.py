@@ -18,7 +18,7 @@ def build(config: ModelConfig) -> UnrolledNetwork:
     if name == "uglr-plus":
         arguments.pop("laplacian")
         return UGLRPlus(**arguments)
-    for option in OPTIONS:
+    for option in (*OPTIONS, "bounds"):
         arguments.pop(option)
     if name == "uglr":
         return UGLR(**arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from gsp_unroll import checks
 from gsp_unroll.ops.softmax import NORMS
@@ -38,6 +39,8 @@ class ModelConfig:
         mean: The prior has a learned mean; ``"uglr-plus"`` only, as the next two.
         sees_mask: The features see which samples are observed.
         carry: The features of a block see the hidden maps of the block before.
+        bounds: Smallest and largest value that a block may estimate, ``None`` = any;
+            ``"uglr-plus"`` only.
     """
 
     name: str = "ugtv"
@@ -57,6 +60,7 @@ class ModelConfig:
     mean: bool = False
     sees_mask: bool = False
     carry: bool = False
+    bounds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         checks.one_of("name", self.name, NETWORKS)
@@ -76,6 +80,8 @@ class ModelConfig:
                     f"{switch} must be False with name={self.name!r}, the published form; "
                     "name='uglr-plus' has it"
                 )
+        if self.bounds is not None:
+            self._check_bounds()
         if self.features_from == "cnn" and self.node_channels:
             raise ValueError(
                 f"node_channels must be 0 with features_from='cnn', got {self.node_channels}"
@@ -91,6 +97,22 @@ class ModelConfig:
                 f"normalised over all heads together, got {self.laplacian!r}"
             )
 
-    def as_dict(self) -> dict[str, str | int | bool]:
+    def _check_bounds(self) -> None:
+        if self.name != "uglr-plus":
+            raise ValueError(
+                f"bounds must be None with name={self.name!r}, the published form; "
+                "name='uglr-plus' has them"
+            )
+        try:
+            low, high = self.bounds
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"bounds must be two numbers, got {self.bounds!r}") from error
+        low, high = checks.in_range("bounds", low), checks.in_range("bounds", high)
+        if low >= high:
+            raise ValueError(f"bounds must rise, got {low!r} and {high!r}")
+        # Files have no tuples, and records are compared.
+        object.__setattr__(self, "bounds", (low, high))
+
+    def as_dict(self) -> dict[str, Any]:
         """Plain values, e.g. for YAML or JSON."""
         return asdict(self)

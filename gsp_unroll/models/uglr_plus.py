@@ -55,6 +55,11 @@ class UGLRPlus(UnrolledNetwork):
         mean: Learn a mean of the prior (default: ``False``).
         sees_mask: The features see which samples are observed (default: ``False``).
         carry: The features of a block see the maps of the block before (default: ``False``).
+        bounds: Smallest and largest value of an estimate that is not observed, or ``None``. The
+            steps of CG are learned, so that far from what they were learned on (another kind of
+            mask) they may diverge at some nodes, and features of such an estimate spread it; for
+            images in [0, 1], ``(-0.25, 1.25)`` stops that and changes nothing else (default:
+            ``None``).
         checkpointing: Recompute features, graphs and layers in backward (default: ``False``).
 
     Shapes:
@@ -84,13 +89,14 @@ class UGLRPlus(UnrolledNetwork):
         mean: bool = False,
         sees_mask: bool = False,
         carry: bool = False,
+        bounds: tuple[float, float] | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__(
             ModelConfig(
                 "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
                 norm, "combinatorial", features_from, node_channels, checkpointing,
-                mean, sees_mask, carry,
+                mean, sees_mask, carry, bounds,
             )
         )  # fmt: skip
 

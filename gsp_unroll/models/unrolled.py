@@ -66,8 +66,8 @@ class UnrolledBlock(nn.Module, ABC):
     """Learn graphs from the current signal, solve on them, blend with the input.
 
     The samples are put back into ``x_new``, what the solvers return, then
-    ``p x_new + (1 - p) x`` with learned ``p`` (0.95 at first). With a learned mean ``m`` the
-    solvers restore ``x - m``, and ``m`` is added to the result.
+    ``p x_new + (1 - p) x`` with learned ``p`` (0.95 at first), kept within ``bounds``. With a
+    learned mean ``m`` the solvers restore ``x - m``, and ``m`` is added to the result.
 
     Args:
         config: Size and form of the network.
@@ -186,7 +186,10 @@ class UnrolledBlock(nn.Module, ABC):
             restored = mean + self.restore(topology, weight, x - mean, observed)
         skip = self.skip.to(x.dtype)
         # On observed nodes the blend is of y with y, but not bit for bit: keep x there.
-        x = torch.where(observed, x, skip * restored + (1 - skip) * x)
+        estimate = skip * restored + (1 - skip) * x
+        if self.config.bounds is not None:
+            estimate = estimate.clamp(*self.config.bounds)
+        x = torch.where(observed, x, estimate)
         return BlockResult(x, weight, mean, maps)
 
 

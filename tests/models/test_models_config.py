@@ -9,6 +9,8 @@ from gsp_unroll.models import UGLR, UGTV, ModelConfig, UGLRPlus, build
 
 SMALL = {"blocks": 1, "layers": 2, "cg_steps": 3, "heads": 2, "features": 3, "maps": 5, "window": 7}
 
+PLUS = {"name": "uglr-plus"}
+
 
 @pytest.mark.parametrize(
     "config",
@@ -18,6 +20,7 @@ SMALL = {"blocks": 1, "layers": 2, "cg_steps": 3, "heads": 2, "features": 3, "ma
         ModelConfig("uglr-plus", 1, **SMALL, mean=True, sees_mask=True, carry=True),
         ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
         ModelConfig("uglr-plus", 3, **SMALL, norm="symmetric"),
+        ModelConfig("uglr-plus", 3, **SMALL, bounds=[0, 1.5]),
     ],
 )
 def test_build_round_trip(config):
@@ -36,7 +39,7 @@ def test_defaults_are_the_published_network():
         "name": "ugtv", "in_channels": 3, "blocks": 5, "layers": 5, "cg_steps": 10, "heads": 4,
         "features": 12, "maps": 48, "window": 5, "norm": "softmax", "laplacian": "combinatorial",
         "features_from": "cnn", "node_channels": 0, "checkpointing": False,
-        "mean": False, "sees_mask": False, "carry": False,
+        "mean": False, "sees_mask": False, "carry": False, "bounds": None,
     }  # fmt: skip
     assert build(config).config == UGTV().config == config
     assert UGLR().config == dataclasses.replace(config, name="uglr")
@@ -88,6 +91,12 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
             "laplacian must be 'combinatorial' with name='uglr-plus'",
         ),
         ({"carry": 1}, TypeError, "carry must be a bool, got int 1"),
+        ({"bounds": (0, 1)}, ValueError, "bounds must be None with name='ugtv', the published f"),
+        ({**PLUS, "bounds": (1, 1)}, ValueError, "bounds must rise, got 1.0 and 1.0"),
+        ({**PLUS, "bounds": [0, 1, 2]}, ValueError, r"bounds must be two numbers, got \[0, 1, 2"),
+        ({**PLUS, "bounds": 1}, ValueError, "bounds must be two numbers, got 1"),
+        ({**PLUS, "bounds": (0, "1")}, TypeError, "bounds must be a number, got str '1'"),
+        ({**PLUS, "bounds": (0, float("inf"))}, ValueError, "bounds must be finite, got inf"),
         ({"mean": True}, ValueError, "mean must be False with name='ugtv', the published form"),
         ({"checkpointing": "yes"}, TypeError, "checkpointing must be a bool, got str 'yes'"),
     ],

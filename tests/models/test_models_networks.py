@@ -87,6 +87,29 @@ def test_a_perfect_mean_is_the_result():
     close(model(truth, mask), truth, 1e-12)
 
 
+def test_estimates_keep_within_bounds_and_samples_need_not():
+    model = make(UGLRPlus)
+    with torch.no_grad():
+        for block in model.blocks:
+            # Steps far too long: the estimates grow with each of them.
+            block.layers[0].cg.alpha.fill_(40.0)
+    y, mask = sample()
+    free = model(y, mask).detach()
+    assert float(free.abs().max()) > 1e3
+    bounded = make(UGLRPlus, bounds=(-0.25, 0.5))
+    bounded.load_state_dict(model.state_dict())
+    for report in bounded.explain(y, mask):
+        estimate = report.estimate.view_as(y)
+        assert torch.equal(estimate[:, mask], y[:, mask])
+        assert float(estimate[:, ~mask].min()) == -0.25
+        assert float(estimate[:, ~mask].max()) == 0.5
+    assert float(y[:, mask].max()) > 0.5
+    # Bounds that are not reached change nothing.
+    wide = make(UGLRPlus, bounds=(-1e30, 1e30))
+    wide.load_state_dict(model.state_dict())
+    assert torch.equal(wide(y, mask), free)
+
+
 def test_the_mask_and_the_maps_of_the_block_before_are_seen():
     y, mask = sample()
     for part in ("mask", "carry"):

@@ -98,6 +98,17 @@ def test_what_the_weights_lack_of_the_options_stays_as_it_began(tmp_path):
         start_from(plain, str(path))
 
 
+def test_bounds_may_be_set_anew_but_not_lost(tmp_path):
+    size = {"blocks": 1, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
+    free = UGLRPlus(**size)
+    bounded = UGLRPlus(**size, bounds=(0, 1))
+    start_from(bounded, str(free.save_pretrained(tmp_path / "free.safetensors")))
+    path = str(bounded.save_pretrained(tmp_path / "bounded.safetensors"))
+    start_from(UGLRPlus(**size, bounds=(-1, 2)), path)
+    with pytest.raises(ValueError, match=r"bounds: \(0.0, 1.0\) there, None here"):
+        start_from(free, path)
+
+
 @pytest.mark.parametrize("network", [UGLR, UGTV, UGLRPlus])
 def test_a_larger_network_computes_the_same_at_first_and_learns(network, tmp_path):
     size = {"cg_steps": 3, "heads": 2, "features": 3, "maps": 4}
