@@ -201,9 +201,13 @@ def effective(group: str) -> dict[str, list[str]]:
 
 
 def fingerprint() -> str:
-    """Hash of the configuration that all rows change."""
-    values = json.dumps(flatten(to_mapping(load_config(CONFIG))), sort_keys=True)
-    return hashlib.sha256(values.encode()).hexdigest()[:16]
+    """Hash of the configuration that all rows change.
+
+    What is off does not count, so that rows outlive a new option which is off by default.
+    """
+    values = flatten(to_mapping(load_config(CONFIG)))
+    known = json.dumps({key: value for key, value in values.items() if value}, sort_keys=True)
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
 
 
 def find(

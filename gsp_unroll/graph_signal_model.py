@@ -142,6 +142,11 @@ class GraphSignalModel:
                 "network must have features_from='gnn' or 'mlp', got 'cnn', which needs images; "
                 "for images use gsp_unroll.training"
             )
+        if network.bounds is not None:
+            raise ValueError(
+                "network must have bounds=None, as it sees signals about their trend and in units "
+                f"of their deviation; got {network.bounds!r}"
+            )
         checks.one_of("optimizer", optimizer, OPTIMIZERS)
         checks.one_of("trend", trend, TRENDS)
         self.config = network

@@ -348,6 +348,11 @@ ALONE = Data(x=torch.tensor([1.0, NAN, NAN, NAN]), edge_index=both_ways([(0, 1),
         (lambda m: make(trend="cubic"), ValueError, "trend must"),
         (lambda m: make(optimizer="sgd"), ValueError, "optimizer must"),
         (lambda m: make(ModelConfig()), ValueError, "features_from='gnn' or 'mlp', got 'cnn'"),
+        (
+            lambda m: make(ModelConfig("uglr-plus", features_from="gnn", bounds=(0, 1))),
+            ValueError,
+            r"network must have bounds=None, .*got \(0.0, 1.0\)",
+        ),
         (lambda m: make("uglr"), TypeError, "network must be a ModelConfig, got str"),
     ],
 )  # fmt: skip

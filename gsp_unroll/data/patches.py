@@ -254,8 +254,8 @@ def _saturate(rgb: Tensor, factor: float) -> Tensor:
 
 
 def _recolour(rgb: Tensor, rng: np.random.Generator) -> Tensor:
-    """Channels in another order, all but one of them darker."""
+    """Channels in any order, all but one of them darker."""
     order = rng.permutation(3)
     factors = rng.uniform(_DARKEST, 1, size=3)
     factors = torch.from_numpy((factors / factors.max()).astype(np.float32))
-    return rgb[torch.from_numpy(order)] * factors[:, None, None]
+    return rgb[torch.from_numpy(order)] * factors[:, None, None].to(rgb.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gsp_unroll.models.config import OPTIONS, ModelConfig
+from gsp_unroll.models.config import EXTRAS, ModelConfig
 from gsp_unroll.models.uglr import UGLR
 from gsp_unroll.models.uglr_plus import UGLRPlus
 from gsp_unroll.models.ugtv import UGTV
@@ -18,7 +18,7 @@ def build(config: ModelConfig) -> UnrolledNetwork:
     if name == "uglr-plus":
         arguments.pop("laplacian")
         return UGLRPlus(**arguments)
-    for option in (*OPTIONS, "bounds"):
+    for option in EXTRAS:
         arguments.pop(option)
     if name == "uglr":
         return UGLR(**arguments)

@@ -13,6 +13,8 @@ from gsp_unroll.topology.grid import check_window
 NETWORKS = ("uglr", "ugtv", "uglr-plus")
 # What uGLR+ may have beyond the published form. A new network with it starts as one without it.
 OPTIONS = ("mean", "sees_mask", "carry")
+# All that it may have beyond the published form.
+EXTRAS = (*OPTIONS, "bounds")
 FEATURES = ("cnn", "mlp", "gnn")
 
 

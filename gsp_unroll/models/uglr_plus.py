@@ -57,9 +57,9 @@ class UGLRPlus(UnrolledNetwork):
         carry: The features of a block see the maps of the block before (default: ``False``).
         bounds: Smallest and largest value of an estimate that is not observed, or ``None``. The
             steps of CG are learned, so that far from what they were learned on (another kind of
-            mask) they may diverge at some nodes, and features of such an estimate spread it; for
-            images in [0, 1], ``(-0.25, 1.25)`` stops that and changes nothing else (default:
-            ``None``).
+            mask) they may diverge at some nodes, and features of such an estimate spread it. For
+            images in [0, 1], ``(-0.25, 1.25)`` stops that and leaves room for any estimate that
+            makes sense. Beyond the bounds a gradient is zero (default: ``None``).
         checkpointing: Recompute features, graphs and layers in backward (default: ``False``).
 
     Shapes:

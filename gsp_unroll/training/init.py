@@ -8,12 +8,10 @@ from typing import Any
 from torch import nn
 
 from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metadata
-from gsp_unroll.models.config import OPTIONS
+from gsp_unroll.models.config import EXTRAS
 
 # Says how gradients are computed, not what is.
 _FREE = ("checkpointing",)
-# Which weights may lack: a network with it computes the same at first, or keeps within bounds.
-_ADD = (*OPTIONS, "bounds")
 # Of which there may be more than in the weights.
 _GROW = ("blocks", "layers")
 # Networks of one form but for what a layer solves.
@@ -27,8 +25,8 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     computes the same at first. Further blocks are copies of the last with a ``skip`` of zero,
     further layers have CG steps of length zero (copies would diverge: learned steps fit what the
     steps before them leave). The same holds for what the network has of
-    :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights; bounds may be set anew. uGLR may
-    start from uGTV and the other way round, without what their layers have learned.
+    :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights; bounds may be set anew, not left
+    out. uGLR may start from uGTV and the other way round, without what their layers have learned.
 
     Args:
         network: Changed in place.
@@ -64,4 +62,4 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
 def _may_differ(key: str, ours: Any, theirs: Any) -> bool:
     if key == "name":
         return {ours, theirs} == _ALIKE
-    return key in _FREE or (key in _ADD and bool(ours)) or (key in _GROW and ours > theirs)
+    return key in _FREE or (key in EXTRAS and bool(ours)) or (key in _GROW and ours > theirs)

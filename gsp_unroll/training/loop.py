@@ -523,6 +523,8 @@ class _Trainer:
             "minutes": round(self.now.elapsed / 60, 1),
             "batch": config.train.batch,
             "patch": config.data.patch,
+            "saturation": config.data.saturation,
+            "recolour": config.data.recolour,
             "loss": config.train.loss,
             "optimizer": config.train.optimizer,
             "lr": config.train.lr,

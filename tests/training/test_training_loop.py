@@ -305,3 +305,13 @@ def test_tensorboard_is_optional(photos, tmp_path):
     else:
         train(config, tmp_path / "run")
         assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"augment": False}, {"distinct": 1}, {"saturation": 2.0}, {"recolour": 1.0}, {"patch": 14}],
+)
+def test_what_the_configuration_says_of_the_patches_is_done(photos, tmp_path, option):
+    train(tiny_config(photos, train={"steps": 2}), tmp_path / "plain")
+    train(tiny_config(photos, data=option, train={"steps": 2}), tmp_path / "other")
+    assert not _same(_weights(tmp_path / "plain"), _weights(tmp_path / "other"))
