@@ -5,6 +5,10 @@
     python benchmarks/ship_weights.py ugtv-demosaic
 
 Without ``--run`` only the card is written again, with the figures that docs/results has by then.
+
+A run that began with the weights that ship, and went on with other images, has learned these and
+lost some of the rest. ``--share 0.5`` ships the mean of both, which is often better on either than
+one of them was (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import argparse
 import json
 from pathlib import Path
 
+import torch
 from evaluate_all import SETS
 from report import table
 from results_page import LABELS, TITLES, by_method, load, source
@@ -26,8 +31,8 @@ LIMITS = {
     "demosaic": """\
 * Trained without noise: a noisy mosaic comes back with its noise, see docs/results.md for how much
   is lost, and for colour filter arrays that were not trained on.
-* For the masks of colour filter arrays. With random masks uGLR+ ran away to values of thousands on
-  one of eight images (docs/results.md): train for them, or use `IGLR`.
+* For the masks of colour filter arrays. With random masks little is gained over bilinear
+  interpolation (docs/results.md): train for them.
 * Values are sRGB as photographs are stored, in [0, 1]. Linear raw data should get that curve first.
 * Trained on {megapixels} of photographs: repetitive fine texture near the sampling limit (fences,
   cloth) can still come out as false colour.
@@ -70,8 +75,10 @@ def training(metadata: dict[str, str]) -> str:
     rows = [[key, *(part.get(key, "") for part in history)] for key in keys]
     text = table(["", *(f"run {k + 1}" for k in range(len(history)))], rows)
     chosen = metadata.get("validation")
+    share = metadata.get("share")
+    mean = f", {share} of it and the rest of the weights that shipped before" if share else ""
     return (
-        f"{hours:.1f} hours in all; the weights are an exponential average.\n\n"
+        f"{hours:.1f} hours in all; the weights are an exponential average{mean}.\n\n"
         + text
         + (f"\n\nChosen by validation: {chosen}." if chosen else "")
         + f"\n\nThe last run, for `examples/train_*.py --config`:\n\n"
@@ -102,17 +109,30 @@ def results(name: str, channels: int) -> str:
     return "\n\n".join([definition, *parts])
 
 
+def mixed(before: UnrolledNetwork, after: UnrolledNetwork, share: float) -> UnrolledNetwork:
+    """``after`` with weights ``(1 - share) before + share after``."""
+    old, new = before.state_dict(), after.state_dict()
+    after.load_state_dict({name: torch.lerp(old[name], new[name], share) for name in new})
+    return after
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="e.g. ugtv-demosaic")
     parser.add_argument("--run", type=Path, help="folder of a finished run")
+    parser.add_argument("--share", type=float, default=1.0, help="of the run (default: all)")
     options = parser.parse_args()
     path = FOLDER / f"{options.name}.safetensors"
     if options.run is not None:
         best = options.run / "best.safetensors"
         metadata = pretrained_metadata(best)
         metadata["config"] = (options.run / "config.yaml").read_text(encoding="utf-8")
-        load_pretrained(best).save_pretrained(path, metadata)
+        model = load_pretrained(best)
+        if options.share != 1:
+            model = mixed(load_pretrained(path), model, options.share)
+            metadata["share"] = f"{options.share:g}"
+            metadata.pop("validation", None)  # of the run alone
+        model.save_pretrained(path, metadata)
         print(f"wrote {path}")
     text = card(options.name, load_pretrained(path), pretrained_metadata(path))
     print(f"wrote {write_atomically(path.with_suffix('.md'), text.encode())}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import torch
 
 from gsp_unroll.data.images import write_image
-from gsp_unroll.models import UGLR, save_pretrained, shipped_weights
+from gsp_unroll.models import UGLR, load_pretrained, save_pretrained, shipped_weights
 
 
 @pytest.fixture
@@ -165,4 +166,14 @@ def test_a_run_becomes_shipped_weights_with_a_card(load, tmp_path, monkeypatch):
     assert f"UGLR with {parameters:,} parameters" in card
     assert "1.5 hours" in card
     assert "  name: demosaic" in card
-    assert (tmp_path / "weights" / "uglr-tiny.safetensors").exists()
+    shipped = tmp_path / "weights" / "uglr-tiny.safetensors"
+    first = load_pretrained(shipped).state_dict()
+    # Another run, which counts for a quarter.
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, 2.0)
+    save_pretrained(model, run / "best.safetensors", metadata)
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--share", "0.25"])
+    script.main()
+    for name, value in load_pretrained(shipped).state_dict().items():
+        torch.testing.assert_close(value, 0.75 * first[name] + 0.5)
+    assert "0.25 of it and the rest" in (tmp_path / "weights" / "uglr-tiny.md").read_text()
