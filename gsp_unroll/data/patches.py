@@ -15,14 +15,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gsp_unroll.checks import finite, floating, in_range, positive_int, shape
+from gsp_unroll.data.colours import recolour, saturate
 from gsp_unroll.data.images import ImageError, read_image_raw
 from gsp_unroll.data.orientation import ORIENTATIONS, reorient
 from gsp_unroll.observe import Task, observe
 
 logger = logging.getLogger(__name__)
-
-# The darkest that `recolour` makes a channel, relative to the others.
-_DARKEST = 0.2
 
 # After so many draws of unusable images the remaining ones are tried in their order.
 _DRAWS = 64
@@ -125,9 +123,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         if self.augment:
             rgb = reorient(rgb, orientation)
         if self.saturation:
-            rgb = _saturate(rgb, 1 + self.saturation * rng.random())
+            rgb = saturate(rgb, 1 + self.saturation * rng.random())
         if self.recolour and rng.random() < self.recolour:
-            rgb = _recolour(rgb, rng)
+            rgb = recolour(rgb, rng)
         truth = self.task.prepare(rgb).contiguous()
         mask = self.task.mask(self.patch, self.patch, seed=int(rng.integers(2**31)))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -245,17 +243,3 @@ def _to_rgb(pixels: np.ndarray) -> Tensor:
     """Return integer pixels ``[h, w, 1 or 3]`` as float32 ``[3, h, w]`` in [0, 1]."""
     scaled = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
     return torch.from_numpy(scaled).permute(2, 0, 1).expand(3, -1, -1).contiguous()
-
-
-def _saturate(rgb: Tensor, factor: float) -> Tensor:
-    """Colours ``factor`` times as far from the grey of their pixel, within [0, 1]."""
-    grey = rgb.mean(0, keepdim=True)
-    return (grey + factor * (rgb - grey)).clamp(0, 1)
-
-
-def _recolour(rgb: Tensor, rng: np.random.Generator) -> Tensor:
-    """Channels in any order, all but one of them darker."""
-    order = rng.permutation(3)
-    factors = rng.uniform(_DARKEST, 1, size=3)
-    factors = torch.from_numpy((factors / factors.max()).astype(np.float32))
-    return rgb[torch.from_numpy(order)] * factors[:, None, None].to(rgb.dtype)

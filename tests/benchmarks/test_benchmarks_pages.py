@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from gsp_unroll.data.images import write_image
 from gsp_unroll.models import UGLR, load_pretrained, save_pretrained, shipped_weights
+from gsp_unroll.training import config_from_mapping, save_config
 
 
 @pytest.fixture
@@ -148,6 +150,34 @@ def test_evaluations_become_tables_and_name_no_folder(load, photos, tmp_path, mo
     clean, noisy = shifted.splitlines()[2].split("|")[2:4]
     assert float(clean) > float(noisy) > 0
     assert page.main_table("interpolate").count("Not measured yet.") == 2
+
+
+def test_the_share_of_a_run_is_chosen_by_validation(load, tmp_path, photos, capsys):
+    script = load("choose_share")
+    size = {"blocks": 1, "layers": 1, "cg_steps": 2, "heads": 1, "features": 2, "maps": 4}
+    run, before = tmp_path / "run", tmp_path / "before.safetensors"
+    data = {"folder": str(photos), "holdout": 1, "validation_crop": 16}
+    config = config_from_mapping({"model": {"name": "uglr", **size}, "data": data})
+    run.mkdir()
+    save_config(run / "config.yaml", config)
+    torch.manual_seed(1)
+    save_pretrained(UGLR(3, **size), before)
+    save_pretrained(UGLR(3, **size), run / "best.safetensors")
+    script.main([str(before), "--run", str(run), "--validation", str(photos / "kodak")])
+    header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert header[-2:] == ["kodak", "mean"]
+    scores = [[float(cell) for cell in row] for row in rows]
+    assert [row[0] for row in scores] == list(script.SHARES)
+    assert all(row[4] == pytest.approx(sum(row[1:4]) / 3, abs=0.02) for row in scores)
+    # The ends are the two networks.
+    [item] = script.load_held_out([photos / "kodak" / "one.png"], config)
+    for row, path in ((scores[0], before), (scores[-1], run / "best.safetensors")):
+        with torch.no_grad():
+            error = (load_pretrained(path)(item.y, item.mask) - item.truth).square().mean()
+        assert row[3] == pytest.approx(-10 * math.log10(float(error)), abs=0.006)
+    strong = script.in_strong_colours(item, 0)
+    assert torch.equal(strong.y, torch.where(item.mask, strong.truth, 0))
+    assert not torch.equal(strong.truth, item.truth)
 
 
 def test_a_run_becomes_shipped_weights_with_a_card(load, tmp_path, monkeypatch):

@@ -1,0 +1,81 @@
+"""How much of a run should ship: validation of means of its weights and of those that ship.
+
+    python benchmarks/choose_share.py uglr-plus-demosaic --run RUN --validation DIR
+
+Judges by the images that the run was validated on, by the same in strong colours, and by those of
+the folders given; protocol ``paper``, central squares. ``ship_weights.py --share`` ships a mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from measure import print_table
+from ship_weights import mixed
+from torch import nn
+
+from gsp_unroll.data.colours import recolour, saturate
+from gsp_unroll.models import load_pretrained
+from gsp_unroll.training import load_config
+from gsp_unroll.training.config import Config
+from gsp_unroll.training.sources import HeldOut, load_held_out, split_images
+from gsp_unroll.training.validate import psnr, squared_errors
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+STRONGER = 1.5
+
+
+def in_strong_colours(item: HeldOut, seed: int) -> HeldOut:
+    """The same image, recoloured, through the same mask."""
+    rng = np.random.default_rng(seed)
+    truth = recolour(saturate(item.truth[0], STRONGER), rng)[None]
+    return replace(item, truth=truth, y=torch.where(item.mask, truth, 0))
+
+
+def validation_sets(config: Config, folders: Sequence[Path]) -> dict[str, list[HeldOut]]:
+    """What is judged by: ``{name: images}``."""
+    own = load_held_out(split_images(config.data)[1], config)
+    sets = {"of the run": own}
+    if config.model.in_channels == 3:
+        sets["in strong colours"] = [in_strong_colours(item, k) for k, item in enumerate(own)]
+    for folder in folders:
+        data = replace(config.data, validation=str(folder))
+        sets[folder.name] = load_held_out(split_images(data)[1], config)
+    return sets
+
+
+def validate(model: nn.Module, items: Sequence[HeldOut]) -> float:
+    """PSNR in dB, protocol ``paper``."""
+    errors = squared_errors(model, items, torch.device("cpu"), lambda: False)
+    assert errors is not None  # nobody asks to stop
+    return psnr(errors, "paper")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", help="weights that ship, or a path, e.g. uglr-plus-demosaic")
+    parser.add_argument("--run", type=Path, required=True, help="folder of a finished run")
+    parser.add_argument("--validation", type=Path, nargs="*", default=[], help="further folders")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    before, after = (load_pretrained(w) for w in (options.name, options.run / "best.safetensors"))
+    sets = validation_sets(load_config(options.run / "config.yaml"), options.validation)
+    rows = []
+    for share in options.shares:
+        model = mixed(before, copy.deepcopy(after), share)
+        scores = [validate(model, items) for items in sets.values()]
+        scores.append(sum(scores) / len(scores))
+        rows.append([f"{share:g}", *(f"{score:.2f}" for score in scores)])
+    print_table(["share of the run", *sets, "mean"], rows)
+
+
+if __name__ == "__main__":
+    main()
