@@ -76,9 +76,9 @@ def training(metadata: dict[str, str]) -> str:
     text = table(["", *(f"run {k + 1}" for k in range(len(history)))], rows)
     chosen = metadata.get("validation")
     share = metadata.get("share")
-    mean = f", {share} of it and the rest of the weights that shipped before" if share else ""
+    mean = f" What ships is {share} of them and the rest of those before." if share else ""
     return (
-        f"{hours:.1f} hours in all; the weights are an exponential average{mean}.\n\n"
+        f"{hours:.1f} hours in all; the weights are an exponential average.{mean}\n\n"
         + text
         + (f"\n\nChosen by validation: {chosen}." if chosen else "")
         + f"\n\nThe last run, for `examples/train_*.py --config`:\n\n"

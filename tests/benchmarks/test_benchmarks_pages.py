@@ -206,4 +206,4 @@ def test_a_run_becomes_shipped_weights_with_a_card(load, tmp_path, monkeypatch):
     script.main()
     for name, value in load_pretrained(shipped).state_dict().items():
         torch.testing.assert_close(value, 0.75 * first[name] + 0.5)
-    assert "0.25 of it and the rest" in (tmp_path / "weights" / "uglr-tiny.md").read_text()
+    assert "What ships is 0.25 of them" in (tmp_path / "weights" / "uglr-tiny.md").read_text()
