@@ -9,7 +9,6 @@ the folders given; protocol ``paper``, central squares. ``ship_weights.py --shar
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from ship_weights import mixed
 from torch import nn
 
 from gsp_unroll.data.colours import recolour, saturate
+from gsp_unroll.data.images import find_images
 from gsp_unroll.models import load_pretrained
 from gsp_unroll.training import load_config
 from gsp_unroll.training.config import Config
@@ -45,8 +45,7 @@ def validation_sets(config: Config, folders: Sequence[Path]) -> dict[str, list[H
     if config.model.in_channels == 3:
         sets["in strong colours"] = [in_strong_colours(item, k) for k, item in enumerate(own)]
     for folder in folders:
-        data = replace(config.data, validation=str(folder))
-        sets[folder.name] = load_held_out(split_images(data)[1], config)
+        sets[folder.name] = load_held_out(find_images(folder), config)
     return sets
 
 
@@ -70,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sets = validation_sets(load_config(options.run / "config.yaml"), options.validation)
     rows = []
     for share in options.shares:
-        model = mixed(before, copy.deepcopy(after), share)
+        model = mixed(before, after, share)
         scores = [validate(model, items) for items in sets.values()]
         scores.append(sum(scores) / len(scores))
         rows.append([f"{share:g}", *(f"{score:.2f}" for score in scores)])

@@ -23,7 +23,7 @@ from report import table
 from results_page import LABELS, TITLES, by_method, load, source
 
 from gsp_unroll.files import write_atomically
-from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metadata
+from gsp_unroll.models import UnrolledNetwork, build, load_pretrained, pretrained_metadata
 from gsp_unroll.models.shipped import FOLDER
 
 DATA = Path(__file__).parents[1] / "docs" / "training_data.md"
@@ -110,10 +110,11 @@ def results(name: str, channels: int) -> str:
 
 
 def mixed(before: UnrolledNetwork, after: UnrolledNetwork, share: float) -> UnrolledNetwork:
-    """``after`` with weights ``(1 - share) before + share after``."""
+    """A network as ``after`` with weights ``(1 - share) before + share after``."""
     old, new = before.state_dict(), after.state_dict()
-    after.load_state_dict({name: torch.lerp(old[name], new[name], share) for name in new})
-    return after
+    mean = build(after.config).eval()
+    mean.load_state_dict({name: torch.lerp(old[name], new[name], share) for name in new})
+    return mean
 
 
 def main() -> None:
