@@ -91,6 +91,13 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "40, batch 8": [],
         "64, batch 3": ["data.patch=64", "train.batch=3"],
     },
+    "candidates": {
+        "1": [],
+        "4": ["data.candidates=4"],
+        "16": ["data.candidates=16"],
+        "uGLR+, 1": PLUS,
+        "uGLR+, 16": [*PLUS, "data.candidates=16"],
+    },
     "flips and transposes": {"yes": [], "no": ["data.augment=false"]},
     "stronger colours": {
         "as they are": [],

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from gsp_unroll.checks import finite, floating, in_range, positive_int, shape
 from gsp_unroll.data.colours import recolour, saturate
+from gsp_unroll.data.difficulty import difficulty, importance
 from gsp_unroll.data.images import ImageError, read_image_raw
 from gsp_unroll.data.orientation import ORIENTATIONS, reorient
 from gsp_unroll.observe import Task, observe
@@ -54,12 +55,17 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             factors of their own: the strongest of three draws from [0.2, 1] becomes 1.
             Photographs have few edges between strong colours, where one channel is far above the
             others; this makes more.
+        candidates: Each patch is drawn from so many, with probabilities that grow with their
+            difficulty, see :func:`~gsp_unroll.data.difficulty.importance`. Its weight makes up for
+            that: the weighted mean loss has the same expectation for any number of candidates,
+            and less variance for more of them. 1 = all patches are equal.
         noise_sigma: Standard deviation of white Gaussian noise on the observed samples.
         cache_bytes: Decoded files are kept in memory up to this many bytes.
 
     Shapes:
         Each item is a dictionary: ``"truth"`` and ``"y"`` float32 ``[C, patch, patch]``, ``"mask"``
-        bool of the same shape; ``y`` is 0 where nothing is observed.
+        bool of the same shape; ``y`` is 0 where nothing is observed; ``"weight"`` float32 ``[]``,
+        of the patch's loss.
 
     Raises:
         ImageError: There is no usable image.
@@ -77,6 +83,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         distinct: int | None = None,
         saturation: float = 0.0,
         recolour: float = 0.0,
+        candidates: int = 1,
         noise_sigma: float = 0.0,
         cache_bytes: int = 0,
     ) -> None:
@@ -88,6 +95,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.distinct = None if distinct is None else positive_int("distinct", distinct)
         self.saturation = in_range("saturation", saturation, 0.0)
         self.recolour = in_range("recolour", recolour, 0.0, 1.0)
+        self.candidates = positive_int("candidates", candidates)
         self.noise_sigma = in_range("noise_sigma", noise_sigma, 0.0)
         self.cache_bytes = positive_int("cache_bytes", cache_bytes, 0)
         self.skipped: dict[str, str] = {}
@@ -114,11 +122,24 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         if not 0 <= index < self.length:
             raise IndexError(f"index must lie in [0, {self.length}), got {index}")
         rng = np.random.default_rng((self.seed, int(index)))
-        if self.distinct is None:
-            rgb = self._crop(self._draw_image(rng), rng)
-        else:
-            place = np.random.default_rng((self.seed, int(index) % self.distinct))
-            rgb = self._crop(self._draw_image(place), place)
+        first = int(index) * self.candidates
+        truths = [self._truth(first + k, rng) for k in range(self.candidates)]
+        mask = self.task.mask(self.patch, self.patch, seed=int(rng.integers(2**31)))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        truth, weight = truths[0], 1.0
+        if self.candidates > 1:
+            chosen, weight = importance(difficulty(torch.stack(truths), mask), rng)
+            truth = truths[chosen]
+        y = observe(truth, mask, noise_sigma=self.noise_sigma, generator=generator)
+        mask = mask.expand_as(truth).clone()
+        return {"truth": truth, "mask": mask, "y": y, "weight": torch.tensor(weight)}
+
+    def _truth(self, number: int, rng: np.random.Generator) -> Tensor:
+        """Return candidate ``number``, as it is before it is observed."""
+        place = rng
+        if self.distinct is not None:
+            place = np.random.default_rng((self.seed, number % self.distinct))
+        rgb = self._crop(self._draw_image(place), place)
         orientation = int(rng.integers(ORIENTATIONS))
         if self.augment:
             rgb = reorient(rgb, orientation)
@@ -126,11 +147,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             rgb = saturate(rgb, 1 + self.saturation * rng.random())
         if self.recolour and rng.random() < self.recolour:
             rgb = recolour(rgb, rng)
-        truth = self.task.prepare(rgb).contiguous()
-        mask = self.task.mask(self.patch, self.patch, seed=int(rng.integers(2**31)))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        y = observe(truth, mask, noise_sigma=self.noise_sigma, generator=generator)
-        return {"truth": truth, "mask": mask.expand_as(truth).clone(), "y": y}
+        return self.task.prepare(rgb).contiguous()
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker process starts with an empty cache; locks cannot be sent to it.

@@ -183,6 +183,7 @@ class _Trainer:
             distinct=config.data.distinct,
             saturation=config.data.saturation,
             recolour=config.data.recolour,
+            candidates=config.data.candidates,
             noise_sigma=config.task.noise_sigma,
             cache_bytes=config.data.cache_mb * 1_000_000,
         )
@@ -328,8 +329,9 @@ class _Trainer:
         batch = {name: value.to(self.fabric.device) for name, value in batch.items()}
         self.network.train()
         error = self.model(batch["y"], batch["mask"]).float() - batch["truth"]
-        squared = error.square().mean()
-        loss = squared if options.loss == "mse" else error.abs().mean()
+        weight = batch["weight"].view(-1, 1, 1, 1)
+        squared = (weight * error.square()).mean()
+        loss = squared if options.loss == "mse" else (weight * error.abs()).mean()
         self.fabric.backward(loss)
         limit = math.inf if options.clip is None else options.clip
         norm = float(
@@ -525,6 +527,7 @@ class _Trainer:
             "patch": config.data.patch,
             "saturation": config.data.saturation,
             "recolour": config.data.recolour,
+            "candidates": config.data.candidates,
             "loss": config.train.loss,
             "optimizer": config.train.optimizer,
             "lr": config.train.lr,

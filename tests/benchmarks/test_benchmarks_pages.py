@@ -6,6 +6,7 @@ import json
 import math
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -207,3 +208,36 @@ def test_a_run_becomes_shipped_weights_with_a_card(load, tmp_path, monkeypatch):
     for name, value in load_pretrained(shipped).state_dict().items():
         torch.testing.assert_close(value, 0.75 * first[name] + 0.5)
     assert "What ships is 0.25 of them" in (tmp_path / "weights" / "uglr-tiny.md").read_text()
+
+
+def test_noise_of_gradients_under_importance_sampling(load, photos, capsys):
+    script = load("gradient_noise")
+    torch.manual_seed(0)
+    model = UGLR(3, blocks=1, layers=1, cg_steps=2, heads=1, features=2, maps=4)
+    dataset = script.PatchDataset(
+        script.find_images(photos), script.Task.from_name("demosaic"), patch=12, length=5
+    )
+    squares, mean, hardness = script.gradients(model, dataset)
+    losses = []
+    for k in range(5):
+        item = dataset[k]
+        error = model(item["y"][None], item["mask"][None]) - item["truth"]
+        losses.append(error.square().mean())
+    single = [_flat_gradient(loss, model) for loss in losses]
+    expected = sum(a @ b for i, a in enumerate(single) for b in single[:i]) / 10
+    assert mean == pytest.approx(float(expected), rel=1e-3)
+    assert squares == pytest.approx([float(g @ g) for g in single], rel=1e-3)
+    assert (hardness > 0).all()
+    # One hard patch in ten, which has all of the gradient.
+    squares = np.array([1.0] + 9 * [1e-6])
+    hardness = np.array([1.0] + 9 * [1e-6])
+    alone = script.noise(squares, 0.0, hardness, 1, draws=20_000)
+    assert alone == pytest.approx(0.1, rel=0.1)
+    # Drawn at every chance of 1 - 0.9 ** 8, with about one eighth of the weight.
+    assert script.noise(squares, 0.0, hardness, 8, draws=20_000) < 0.4 * alone
+
+
+def _flat_gradient(loss: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
+    parameters = list(model.parameters())
+    pieces = torch.autograd.grad(loss, parameters)
+    return torch.cat([piece.flatten() for piece in pieces]).double()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import os
 import signal
 import sys
@@ -10,7 +11,10 @@ import pytest
 import torch
 from training_helpers import tiny_config
 
+from gsp_unroll.data.images import find_images
+from gsp_unroll.data.patches import PatchDataset
 from gsp_unroll.models import load_pretrained
+from gsp_unroll.models.build import build
 from gsp_unroll.training import (
     StateError,
     TrainingDiverged,
@@ -228,6 +232,8 @@ def test_a_bad_image_never_ends_a_run(photos, tmp_path, caplog):
 
 
 def test_time_budget_ends_the_run_and_is_spent_only_once(photos, tmp_path):
+    # What is loaded at the first step must not spend the budget.
+    train(tiny_config(photos, train={"steps": 1}), tmp_path / "first")
     config = tiny_config(photos, train={"steps": 10**6, "max_minutes": 0.02})
     result = train(config, tmp_path / "run")
     assert 0 < result.steps < 10**5
@@ -309,9 +315,43 @@ def test_tensorboard_is_optional(photos, tmp_path):
 
 @pytest.mark.parametrize(
     "option",
-    [{"augment": False}, {"distinct": 1}, {"saturation": 2.0}, {"recolour": 1.0}, {"patch": 14}],
+    [
+        {"augment": False},
+        {"distinct": 1},
+        {"saturation": 2.0},
+        {"recolour": 1.0},
+        {"candidates": 3},
+        {"patch": 14},
+    ],
 )
 def test_what_the_configuration_says_of_the_patches_is_done(photos, tmp_path, option):
     train(tiny_config(photos, train={"steps": 2}), tmp_path / "plain")
     train(tiny_config(photos, data=option, train={"steps": 2}), tmp_path / "other")
     assert not _same(_weights(tmp_path / "plain"), _weights(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("loss", ["mse", "l1"])
+def test_the_loss_of_a_patch_is_weighted(photos, tmp_path, loss):
+    config = tiny_config(
+        photos,
+        data={"candidates": 4, "holdout": 0},
+        train={"steps": 1, "log_every": 1, "loss": loss},
+    )
+    train(config, tmp_path / "run")
+    torch.manual_seed(config.train.seed)
+    network = build(config.model)
+    patches = PatchDataset(
+        find_images(photos), config.task.build(), patch=12, length=2, candidates=4
+    )
+    expected, squared, weights = 0.0, 0.0, set()
+    for item in (patches[0], patches[1]):
+        with torch.no_grad():
+            error = network(item["y"][None], item["mask"][None]) - item["truth"]
+        size = error.square() if loss == "mse" else error.abs()
+        expected += 0.5 * float(item["weight"] * size.mean())
+        squared += 0.5 * float(item["weight"] * error.square().mean())
+        weights.add(float(item["weight"]))
+    assert 1.0 not in weights
+    row = _rows(tmp_path / "run" / "train.csv")[0]
+    assert float(row["loss"]) == pytest.approx(expected, rel=1e-4)
+    assert float(row["psnr"]) == pytest.approx(-10 * math.log10(squared), abs=1e-3)
