@@ -11,6 +11,8 @@ inner          :math:`\sum_c(x_u-x_v)(y_u-y_v)`           :math:`\partial x=L(g)
 difference     :math:`C(w)x=w_e(x_u-x_v)`                 :math:`\partial w=` dot(x, g), :math:`\partial x=C(w)^\top g`
 divergence     :math:`C(w)^\top e`                        :math:`\partial w=` dot(g, e), :math:`\partial e=C(w)g`
 dot            :math:`\sum_c e_c(x_u-x_v)`                :math:`\partial x=C(g)^\top e`, :math:`\partial e=C(g)x`
+adjacency      :math:`W(w)s`                              :math:`\partial w=` pair(s, g), :math:`\partial s=W(w)g`
+pair           :math:`s_ut_v+s_vt_u`                      :math:`\partial s=W(g)t`, :math:`\partial t=W(g)s`
 =============  =========================================  ======================================
 
 All of them compute in float32 at least, also under autocast.
@@ -67,6 +69,20 @@ def distance(topology: Topology, f: Tensor) -> Tensor:
 def degree(topology: Topology, w: Tensor) -> Tensor:
     r"""Degree :math:`\sum_j w_{ij}` of each node: ``[*, M] -> [*, N]``."""
     return _Degree.apply(topology, full_precision(w))
+
+
+def adjacency(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
+    r"""Adjacency matrix times one value at each node, :math:`(Ws)_i=\sum_j w_{ij}s_j`.
+
+    Args:
+        topology: Structure.
+        w: Symmetric weights ``[*, M]``.
+        s: ``[*, N]``.
+
+    Returns:
+        ``[*, N]``.
+    """
+    return _Adjacency.apply(topology, full_precision(w), full_precision(s))
 
 
 def scale_ends(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
@@ -197,7 +213,10 @@ class _Distance(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
         (f,) = ctx.saved_tensors
-        return None, 2 * _Laplacian.apply(ctx.topology, g, f)
+        half = _Laplacian.apply(ctx.topology, g, f)
+        # In place where nobody differentiates again: the first touch of as much memory once more
+        # would take half as long as the Laplacian.
+        return None, 2 * half if torch.is_grad_enabled() else half.mul_(2)
 
 
 class _ScaleEnds(Function):
@@ -213,12 +232,47 @@ class _ScaleEnds(Function):
         w, s = ctx.saved_tensors
         kernels = ctx.topology.kernels
         need_w, need_s = ctx.needs_input_grad[1:]
-        gs = None
-        if need_s:
-            at_u, at_v = kernels.at_ends(s)
-            gw = g * w
-            gs = kernels.sum_ends(at_v.mul(gw), at_u.mul(gw))
-        return None, kernels.scale_ends(g, s) if need_w else None, gs
+        return (
+            None,
+            kernels.scale_ends(g, s) if need_w else None,
+            kernels.adjacency(g * w, s) if need_s else None,
+        )
+
+
+class _Adjacency(Function):
+    @staticmethod
+    def forward(ctx: Any, topology: Topology, w: Tensor, s: Tensor) -> Tensor:
+        ctx.topology = topology
+        ctx.save_for_backward(w, s)
+        return topology.kernels.adjacency(w, s)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
+        w, s = ctx.saved_tensors
+        need_w, need_s = ctx.needs_input_grad[1:]
+        return (
+            None,
+            _Pair.apply(ctx.topology, s, g) if need_w else None,
+            _Adjacency.apply(ctx.topology, w, g) if need_s else None,
+        )
+
+
+class _Pair(Function):
+    @staticmethod
+    def forward(ctx: Any, topology: Topology, s: Tensor, t: Tensor) -> Tensor:
+        ctx.topology = topology
+        ctx.save_for_backward(s, t)
+        return topology.kernels.edge_pair(s, t)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
+        s, t = ctx.saved_tensors
+        need_s, need_t = ctx.needs_input_grad[1:]
+        return (
+            None,
+            _Adjacency.apply(ctx.topology, g, t) if need_s else None,
+            _Adjacency.apply(ctx.topology, g, s) if need_t else None,
+        )
 
 
 class _Degree(Function):

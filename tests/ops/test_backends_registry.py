@@ -111,11 +111,12 @@ def assert_same_products(topology, lead, channels, kernels=None, products=None):
     e = torch.randn(*lead, channels, topology.num_edges, dtype=torch.float64)
     w, other = random_weight(topology, *lead), random_weight(topology, *lead)
     e = spoil_unused(topology, e)
+    s, t = torch.randn(2, *lead, topology.num_nodes, dtype=torch.float64)
     arguments = {
         "laplacian": (w, x), "edge_inner": (x, g), "edge_dot": (x, e), "difference": (w, x),
         "divergence": (w, e), "at_ends": (w.new_ones(*lead, topology.num_nodes).cumsum(-1),),
         "sum_ends": (w, other), "max_ends": (w,),
-        "scale_ends": (w, torch.rand(*lead, topology.num_nodes, dtype=torch.float64)),
+        "scale_ends": (w, s), "adjacency": (w, s), "edge_pair": (s, t),
     }  # fmt: skip
     for name in products or arguments:
         expected = getattr(reference, name)(*arguments[name])

@@ -67,6 +67,16 @@ class Kernels(ABC):
         at_u, at_v = self.at_ends(s)
         return self._fill_unused((at_u * at_v).mul_(w), 0)
 
+    def adjacency(self, w: Tensor, s: Tensor) -> Tensor:
+        """``y_i = sum_{e = (i, j)} w_e s_j`` -> ``[*, N]``."""
+        at_u, at_v = self.at_ends(s)
+        return self.sum_ends(at_v.mul(w), at_u.mul(w))
+
+    def edge_pair(self, s: Tensor, g: Tensor) -> Tensor:
+        """``s_u g_v + s_v g_u`` for each edge ``[*, M]``, zero in unused slots."""
+        (s_u, s_v), (g_u, g_v) = self.at_ends(s), self.at_ends(g)
+        return self._fill_unused((s_u * g_v).add_(s_v * g_u), 0)
+
     def edge_softmax(self, score: Tensor, norm: str, keep: bool = True) -> tuple[Tensor, ...]:
         """Normalised weights, and what their derivative needs; see `gsp_unroll.ops.softmax`.
 

@@ -98,6 +98,20 @@ class NumbaGridKernels(StencilKernels):
         self._run(loops.scale_ends, self._edges_of(w), self._plane_of(s), self._edges_of(out))
         return out
 
+    def adjacency(self, w: Tensor, s: Tensor) -> Tensor:
+        if not compiled_for(w, s):
+            return super().adjacency(w, s)
+        y = empty(*s.shape, like=s)
+        self._run(loops.adjacency, self._edges_of(w), self._plane_of(s), self._plane_of(y))
+        return y
+
+    def edge_pair(self, s: Tensor, g: Tensor) -> Tensor:
+        if not compiled_for(s, g):
+            return super().edge_pair(s, g)
+        out = empty(*s.shape[:-1], self.grid.num_edges, like=s)
+        self._run(loops.edge_pair, self._plane_of(s), self._plane_of(g), self._edges_of(out))
+        return out
+
     def edge_softmax(self, score: Tensor, norm: str, keep: bool = True) -> tuple[Tensor, ...]:
         if norm != "softmax" or not compiled_for(score):
             return super().edge_softmax(score, norm, keep)

@@ -220,6 +220,55 @@ def scale_ends(offsets, w, s, out, first, last):
 
 
 @_jit
+def adjacency(offsets, w, s, y, first, last):
+    height, width = y.shape[1], y.shape[2]
+    w, s, flat = w.reshape(-1), s.reshape(-1), y.reshape(-1)
+    for number in range(first, last):
+        t, r = number // height, number % height
+        i = number * width
+        fill(flat[i : i + width], 0)
+        for k in range(offsets.shape[0]):
+            dr, dc = offsets[k, 0], offsets[k, 1]
+            e = ((t * offsets.shape[0] + k) * height + r) * width
+            shift = dr * width + dc
+            a, b = columns(r, dr, dc, height, width)
+            _add_product(flat, i + a, w, e + a, s, i + shift + a, b - a)
+            a, b = columns(r, -dr, -dc, height, width)
+            _add_product(flat, i + a, w, e - shift + a, s, i - shift + a, b - a)
+
+
+@inner
+def _add_product(y, i, w, e, s, n, count):
+    """``y_i += w_e s_n``; unsigned indices as in `_add_flow`."""
+    i, e, n = np.uint64(i), np.uint64(e), np.uint64(n)
+    for j in range(np.uint64(max(0, count))):
+        y[i + j] += w[e + j] * s[n + j]
+
+
+@_jit
+def edge_pair(offsets, s, g, out, first, last):
+    height, width = s.shape[1], s.shape[2]
+    s, g, flat = s.reshape(-1), g.reshape(-1), out.reshape(-1)
+    for number in range(first, last):
+        t, r = number // height, number % height
+        for k in range(offsets.shape[0]):
+            dr, dc = offsets[k, 0], offsets[k, 1]
+            e = ((t * offsets.shape[0] + k) * height + r) * width
+            a, b = columns(r, dr, dc, height, width)
+            clear_outside(out[t, k, r], a, b)
+            i = number * width + a
+            _pair(flat, e + a, s, g, i, i + dr * width + dc, b - a)
+
+
+@inner
+def _pair(y, e, s, g, i, n, count):
+    """``y_e = s_i g_n + s_n g_i``; unsigned indices as in `_add_flow`."""
+    e, i, n = np.uint64(e), np.uint64(i), np.uint64(n)
+    for j in range(np.uint64(max(0, count))):
+        y[e + j] = s[i + j] * g[n + j] + s[n + j] * g[i + j]
+
+
+@_jit
 def sum_ends(offsets, at_u, at_v, y, first, last):
     height, width = y.shape[1], y.shape[2]
     for number in range(first, last):
