@@ -30,5 +30,5 @@ def gated_weights(topology: Topology, weight: Tensor, gate: Tensor) -> Tensor:
     Returns:
         ``[B, heads, M]``, symmetric.
     """
-    total = (gate * planar.adjacency(topology, weight, gate)).sum(1, keepdim=True)
+    total = (gate * planar.neighbour_sum(topology, weight, gate)).sum(1, keepdim=True)
     return planar.scale_ends(topology, weight, gate * total.clamp(min=_SMALLEST_DEGREE).rsqrt())

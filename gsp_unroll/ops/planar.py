@@ -11,7 +11,7 @@ inner          :math:`\sum_c(x_u-x_v)(y_u-y_v)`           :math:`\partial x=L(g)
 difference     :math:`C(w)x=w_e(x_u-x_v)`                 :math:`\partial w=` dot(x, g), :math:`\partial x=C(w)^\top g`
 divergence     :math:`C(w)^\top e`                        :math:`\partial w=` dot(g, e), :math:`\partial e=C(w)g`
 dot            :math:`\sum_c e_c(x_u-x_v)`                :math:`\partial x=C(g)^\top e`, :math:`\partial e=C(g)x`
-adjacency      :math:`W(w)s`                              :math:`\partial w=` pair(s, g), :math:`\partial s=W(w)g`
+neighbour_sum  :math:`W(w)s`                              :math:`\partial w=` pair(s, g), :math:`\partial s=W(w)g`
 pair           :math:`s_ut_v+s_vt_u`                      :math:`\partial s=W(g)t`, :math:`\partial t=W(g)s`
 =============  =========================================  ======================================
 
@@ -71,7 +71,7 @@ def degree(topology: Topology, w: Tensor) -> Tensor:
     return _Degree.apply(topology, full_precision(w))
 
 
-def adjacency(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
+def neighbour_sum(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
     r"""Adjacency matrix times one value at each node, :math:`(Ws)_i=\sum_j w_{ij}s_j`.
 
     Args:
@@ -82,7 +82,7 @@ def adjacency(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
     Returns:
         ``[*, N]``.
     """
-    return _Adjacency.apply(topology, full_precision(w), full_precision(s))
+    return _NeighbourSum.apply(topology, full_precision(w), full_precision(s))
 
 
 def scale_ends(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
@@ -235,16 +235,16 @@ class _ScaleEnds(Function):
         return (
             None,
             kernels.scale_ends(g, s) if need_w else None,
-            kernels.adjacency(g * w, s) if need_s else None,
+            kernels.neighbour_sum(g * w, s) if need_s else None,
         )
 
 
-class _Adjacency(Function):
+class _NeighbourSum(Function):
     @staticmethod
     def forward(ctx: Any, topology: Topology, w: Tensor, s: Tensor) -> Tensor:
         ctx.topology = topology
         ctx.save_for_backward(w, s)
-        return topology.kernels.adjacency(w, s)
+        return topology.kernels.neighbour_sum(w, s)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
@@ -253,7 +253,7 @@ class _Adjacency(Function):
         return (
             None,
             _Pair.apply(ctx.topology, s, g) if need_w else None,
-            _Adjacency.apply(ctx.topology, w, g) if need_s else None,
+            _NeighbourSum.apply(ctx.topology, w, g) if need_s else None,
         )
 
 
@@ -270,8 +270,8 @@ class _Pair(Function):
         need_s, need_t = ctx.needs_input_grad[1:]
         return (
             None,
-            _Adjacency.apply(ctx.topology, g, t) if need_s else None,
-            _Adjacency.apply(ctx.topology, g, s) if need_t else None,
+            _NeighbourSum.apply(ctx.topology, g, t) if need_s else None,
+            _NeighbourSum.apply(ctx.topology, g, s) if need_t else None,
         )
 
 

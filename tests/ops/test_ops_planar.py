@@ -88,9 +88,9 @@ def test_degree_equals_dense_in_value_and_gradients(topology):
 
 
 @on_every_topology()
-def test_adjacency_equals_dense_in_value_and_gradients(topology):
+def test_neighbour_sum_equals_dense_in_value_and_gradients(topology):
     assert_same_function(
-        lambda w, s: planar.adjacency(topology, w, s),
+        lambda w, s: planar.neighbour_sum(topology, w, s),
         lambda w, s: (dense_adjacency(topology, w) @ s.unsqueeze(-1)).squeeze(-1),
         random_weight(topology, *LEAD),
         nodes(topology)[..., 0, :],
@@ -131,7 +131,7 @@ def test_gradcheck_and_gradgradcheck_of_the_closed_set(topology):
     gradcheck(lambda x, e: planar._Dot.apply(topology, x, e), x, e, second=True)
     gradcheck(lambda x: planar.distance(topology, x), x, second=True)
     s, t = x[..., 0, :], y[..., 0, :]
-    gradcheck(lambda w, s: planar.adjacency(topology, w, s), w, s, second=True)
+    gradcheck(lambda w, s: planar.neighbour_sum(topology, w, s), w, s, second=True)
     gradcheck(lambda s, t: planar._Pair.apply(topology, s, t), s, t, second=True)
 
 

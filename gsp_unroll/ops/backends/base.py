@@ -67,7 +67,7 @@ class Kernels(ABC):
         at_u, at_v = self.at_ends(s)
         return self._fill_unused((at_u * at_v).mul_(w), 0)
 
-    def adjacency(self, w: Tensor, s: Tensor) -> Tensor:
+    def neighbour_sum(self, w: Tensor, s: Tensor) -> Tensor:
         """``y_i = sum_{e = (i, j)} w_e s_j`` -> ``[*, N]``."""
         at_u, at_v = self.at_ends(s)
         return self.sum_ends(at_v.mul(w), at_u.mul(w))

@@ -98,11 +98,11 @@ class NumbaGridKernels(StencilKernels):
         self._run(loops.scale_ends, self._edges_of(w), self._plane_of(s), self._edges_of(out))
         return out
 
-    def adjacency(self, w: Tensor, s: Tensor) -> Tensor:
+    def neighbour_sum(self, w: Tensor, s: Tensor) -> Tensor:
         if not compiled_for(w, s):
-            return super().adjacency(w, s)
+            return super().neighbour_sum(w, s)
         y = empty(*s.shape, like=s)
-        self._run(loops.adjacency, self._edges_of(w), self._plane_of(s), self._plane_of(y))
+        self._run(loops.neighbour_sum, self._edges_of(w), self._plane_of(s), self._plane_of(y))
         return y
 
     def edge_pair(self, s: Tensor, g: Tensor) -> Tensor:

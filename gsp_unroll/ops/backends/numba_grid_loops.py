@@ -34,42 +34,82 @@ from gsp_unroll.ops.backends.numba_rows import (
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 # Pixels at a time: their rows stay in the cache.
 _RUN = 1024
+# The same for products that read the weights again for each channel.
+_PIECE = 512
 
 
 @_jit
 def laplacian(offsets, w, x, y, first, last):
     channels, height, width = x.shape[1:]
-    size, reach = offsets.shape[0], offsets[-1, 0]
+    size, reach, plane = offsets.shape[0], offsets[-1, 0], height * width
     w, x, y = w.reshape(-1), x.reshape(-1), y.reshape(-1)
     # Where all neighbours exist: columns left <= j < right of the rows that are not at a border.
     left, right = reach, max(reach, width - reach)
-    for number in range(first, last):
-        s, r = number // height, number % height
-        inside = reach <= r < height - reach and left < right
-        for c in range(channels):
-            i = ((s * channels + c) * height + r) * width
-            fill(y[i : i + width], 0)
-            if inside:
+    while first < last:
+        s, r = first // height, first % height
+        if not (reach <= r < height - reach and left < right):
+            _laplacian_of_row(offsets, w, x, y, s, r, channels, height, width)
+            first += 1
+            continue
+        # All rows up to the border as one long row, a piece of it for all channels at a time.
+        # Pixels near the sides, where that takes wrong neighbours, come after.
+        end = min(height - reach, r + last - first)
+        stop = (end - 1) * width + right
+        for begin in range(r * width + left, stop, _PIECE):
+            count = min(_PIECE, stop - begin)
+            e = s * size * plane + begin
+            for c in range(channels):
+                i = (s * channels + c) * plane + begin
+                fill(y[i : i + count], 0)
                 # The half window has an even number of offsets, whatever its size.
                 for k in range(0, size, 2):
-                    edges = (s * size + k) * height + r
                     _add_four_flows(
-                        y, x, i + left, right - left, w, edges * width + left,
-                        (edges + height) * width + left, offsets[k, 0] * width + offsets[k, 1],
+                        y, x, i, count, w, e + k * plane, e + (k + 1) * plane,
+                        offsets[k, 0] * width + offsets[k, 1],
                         offsets[k + 1, 0] * width + offsets[k + 1, 1],
                     )  # fmt: skip
-            for k in range(size):
-                dr, dc = offsets[k, 0], offsets[k, 1]
-                e = ((s * size + k) * height + r) * width
-                shift = dr * width + dc
-                a, b = columns(r, dr, dc, height, width)
-                middle, rest = (min(b, left), max(a, right)) if inside else (b, b)
-                _add_flow(y, x, i, i + shift, w, e, a, middle)
-                _add_flow(y, x, i, i + shift, w, e, rest, b)
-                a, b = columns(r, -dr, -dc, height, width)
-                middle, rest = (min(b, left), max(a, right)) if inside else (b, b)
-                _add_flow(y, x, i, i - shift, w, e - shift, a, middle)
-                _add_flow(y, x, i, i - shift, w, e - shift, rest, b)
+        for c in range(channels):
+            for row in range(r, end):
+                i = ((s * channels + c) * height + row) * width
+                e = (s * size * height + row) * width
+                _at_sides(y, x, i, w, e, offsets, height, width)
+        first += end - r
+
+
+@inner
+def _laplacian_of_row(offsets, w, x, y, s, r, channels, height, width):
+    """``y = L x`` for row ``r`` of system ``s``, wherever it is."""
+    size = offsets.shape[0]
+    for c in range(channels):
+        i = ((s * channels + c) * height + r) * width
+        fill(y[i : i + width], 0)
+        for k in range(size):
+            dr, dc = offsets[k, 0], offsets[k, 1]
+            e = ((s * size + k) * height + r) * width
+            shift = dr * width + dc
+            a, b = columns(r, dr, dc, height, width)
+            _add_flow(y, x, i, i + shift, w, e, a, b)
+            a, b = columns(r, -dr, -dc, height, width)
+            _add_flow(y, x, i, i - shift, w, e - shift, a, b)
+
+
+@inner
+def _at_sides(y, x, i, w, e, offsets, height, width):
+    """``y = L x`` near the sides of the image, for the row of pixel ``i`` and edge ``e``."""
+    reach, plane = offsets[-1, 0], height * width
+    for side in range(2 * reach):
+        j = side if side < reach else width - 2 * reach + side
+        here = x[np.uint64(i + j)]
+        total = x.dtype.type(0)
+        for k in range(offsets.shape[0]):
+            dc = offsets[k, 1]
+            shift = offsets[k, 0] * width + dc
+            at = e + k * plane + j
+            if 0 <= j + dc < width:
+                total += w[np.uint64(at)] * (here - x[np.uint64(i + j + shift)])
+            if 0 <= j - dc < width:
+                total += w[np.uint64(at - shift)] * (here - x[np.uint64(i + j - shift)])
+        y[np.uint64(i + j)] = total
 
 
 @inner
@@ -220,7 +260,7 @@ def scale_ends(offsets, w, s, out, first, last):
 
 
 @_jit
-def adjacency(offsets, w, s, y, first, last):
+def neighbour_sum(offsets, w, s, y, first, last):
     height, width = y.shape[1], y.shape[2]
     w, s, flat = w.reshape(-1), s.reshape(-1), y.reshape(-1)
     for number in range(first, last):
