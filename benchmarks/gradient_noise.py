@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", default="demosaic", help="demosaic, interpolate or inpaint")
     parser.add_argument("--patch", type=int, default=64)
     parser.add_argument("--patches", type=int, default=400)
+    parser.add_argument("--saturation", type=float, default=0.0)
+    parser.add_argument("--recolour", type=float, default=0.0)
     parser.add_argument("--candidates", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(argv)
@@ -75,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         Task.from_name(options.task),
         patch=options.patch,
         length=options.patches,
+        saturation=options.saturation,
+        recolour=options.recolour,
     )
     measured = gradients(load_pretrained(options.weights).train(), dataset)
     plain = noise(*measured, candidates=1)

@@ -76,7 +76,7 @@ class DataConfig:
         saturation: Colours of a patch become up to this much stronger, drawn for each patch.
         recolour: Share of the patches whose channels are shuffled and darkened one by one.
         candidates: Each patch is drawn from so many, the harder the likelier, and weighs less for
-            it: the same expected gradient with less noise.
+            it: the same expected gradient with less noise. null = all patches are equal.
         cache_mb: Decoded images are kept in memory up to this many megabytes.
         workers: Threads that prepare batches ahead; 0 = prepare them in the training thread. The
             patches do not depend on it.
@@ -91,7 +91,7 @@ class DataConfig:
     distinct: int | None = None
     saturation: float = 0.0
     recolour: float = 0.0
-    candidates: int = 1
+    candidates: int | None = None
     cache_mb: int = 4096
     workers: int = 2
 
@@ -103,7 +103,8 @@ class DataConfig:
             positive_int("distinct", self.distinct)
         in_range("saturation", self.saturation, 0.0)
         in_range("recolour", self.recolour, 0.0, 1.0)
-        positive_int("candidates", self.candidates)
+        if self.candidates is not None:
+            positive_int("candidates", self.candidates)
         positive_int("cache_mb", self.cache_mb, 0)
         positive_int("workers", self.workers, 0)
 

@@ -183,7 +183,7 @@ class _Trainer:
             distinct=config.data.distinct,
             saturation=config.data.saturation,
             recolour=config.data.recolour,
-            candidates=config.data.candidates,
+            candidates=config.data.candidates or 1,
             noise_sigma=config.task.noise_sigma,
             cache_bytes=config.data.cache_mb * 1_000_000,
         )
