@@ -132,6 +132,10 @@ def main() -> None:
         if options.share != 1:
             model = mixed(load_pretrained(path), model, options.share)
             metadata["share"] = f"{options.share:g}"
+            # Runs that go on from here inherit it.
+            history = json.loads(metadata["history"])
+            history[-1]["share"] = options.share
+            metadata["history"] = json.dumps(history)
             metadata.pop("validation", None)  # of the run alone
         model.save_pretrained(path, metadata)
         print(f"wrote {path}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from gsp_unroll.checks import finite
 from gsp_unroll.observe import fill_in, observe
 
-# The squared gradient of a patch grows with about this power of its difficulty (measured).
+# The size of a patch's gradient grows with about this power of its difficulty. Between 0.5 and 1 it
+# hardly matters which.
 _POWER = 0.75
 # Share of the draws that are uniform. It bounds the weights: at most 1 / _UNIFORM.
 _UNIFORM = 0.1
@@ -46,12 +48,16 @@ def importance(difficulty: Tensor, rng: np.random.Generator) -> tuple[int, float
     correlation of its logarithm with that of :func:`difficulty` is 0.85.
 
     Args:
-        difficulty: ``[K]``, at least 0. If all are 0, so is every preference.
+        difficulty: ``[K]``, at least 0. If all are 0, chances are equal.
         rng: What is drawn from.
 
     Returns:
         The index and its weight.
+
+    Raises:
+        ValueError: If a difficulty is NaN or infinite.
     """
+    finite("difficulty", difficulty)
     size = difficulty.double().numpy() ** _POWER
     share = size / size.sum() if size.sum() > 0 else np.full(len(size), 1 / len(size))
     probability = (1 - _UNIFORM) * share + _UNIFORM / len(size)

@@ -58,7 +58,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         candidates: Each patch is drawn from so many, with probabilities that grow with their
             difficulty, see :func:`~gsp_unroll.data.difficulty.importance`. Its weight makes up for
             that: the weighted mean loss has the same expectation for any number of candidates,
-            and less variance for more of them. 1 = all patches are equal.
+            and, where gradients grow with the difficulty, less noise. 1 = all patches are equal.
         noise_sigma: Standard deviation of white Gaussian noise on the observed samples.
         cache_bytes: Decoded files are kept in memory up to this many bytes.
 

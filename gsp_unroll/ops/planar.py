@@ -77,7 +77,7 @@ def neighbour_sum(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
     Args:
         topology: Structure.
         w: Symmetric weights ``[*, M]``.
-        s: ``[*, N]``.
+        s: ``[*, N]`` with the same leading dimensions.
 
     Returns:
         ``[*, N]``.

@@ -76,7 +76,8 @@ class DataConfig:
         saturation: Colours of a patch become up to this much stronger, drawn for each patch.
         recolour: Share of the patches whose channels are shuffled and darkened one by one.
         candidates: Each patch is drawn from so many, the harder the likelier, and weighs less for
-            it: the same expected gradient with less noise. null = all patches are equal.
+            it: the same expected gradient (before ``clip``) with less noise. null = all patches
+            are equal.
         cache_mb: Decoded images are kept in memory up to this many megabytes.
         workers: Threads that prepare batches ahead; 0 = prepare them in the training thread. The
             patches do not depend on it.

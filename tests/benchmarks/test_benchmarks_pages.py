@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from gsp_unroll.data.images import write_image
-from gsp_unroll.models import UGLR, load_pretrained, save_pretrained, shipped_weights
+from gsp_unroll.models import (
+    UGLR,
+    load_pretrained,
+    pretrained_metadata,
+    save_pretrained,
+    shipped_weights,
+)
 from gsp_unroll.training import config_from_mapping, save_config
 
 
@@ -207,6 +213,8 @@ def test_a_run_becomes_shipped_weights_with_a_card(load, tmp_path, monkeypatch):
     script.main()
     for name, value in load_pretrained(shipped).state_dict().items():
         torch.testing.assert_close(value, 0.75 * first[name] + 0.5)
+    [entry] = json.loads(pretrained_metadata(shipped)["history"])
+    assert entry["share"] == 0.25
     assert "What ships is 0.25 of them" in (tmp_path / "weights" / "uglr-tiny.md").read_text()
 
 
@@ -228,6 +236,7 @@ def test_noise_of_gradients_under_importance_sampling(load, photos, capsys):
     assert mean == pytest.approx(float(expected), rel=1e-3)
     assert squares == pytest.approx([float(g @ g) for g in single], rel=1e-3)
     assert (hardness > 0).all()
+    assert script.noise(np.ones(4), 0.25, np.ones(4), 3, draws=50) == pytest.approx(0.75)
     # One hard patch in ten, which has all of the gradient.
     squares = np.array([1.0] + 9 * [1e-6])
     hardness = np.array([1.0] + 9 * [1e-6])

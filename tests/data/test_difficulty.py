@@ -69,6 +69,12 @@ def test_importance_of_patches_without_difficulty_is_equal():
     assert {weight for _, weight in draws} == {1.0}
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_difficulties_must_be_finite(bad):
+    with pytest.raises(ValueError, match="difficulty"):
+        importance(torch.tensor([1.0, bad]), np.random.default_rng(0))
+
+
 def _half_flat() -> dict[str, torch.Tensor]:
     noise = torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(0))
     return {"flat": torch.full((3, 40, 40), 0.5), "noise": noise}

@@ -19,7 +19,8 @@ class Kernels(ABC):
     """Products on one topology in the planar layout; no autograd, no checks.
 
     Shapes: ``w [*, M]``, ``x, g [*, C, N]``, ``e [*, C, M]``, ``s [*, N]``. Leading dimensions of
-    all arguments agree. Unused slots are never read and come out as zero.
+    all arguments agree. What is in unused slots never matters, and they
+    come out as zero.
 
     Attributes:
         unrolled: Whole unrolled solvers in one call, or ``None`` if the backend has none.
