@@ -272,17 +272,10 @@ def neighbour_sum(offsets, w, s, y, first, last):
             e = ((t * offsets.shape[0] + k) * height + r) * width
             shift = dr * width + dc
             a, b = columns(r, dr, dc, height, width)
-            _add_product(flat, i + a, w, e + a, s, i + shift + a, b - a)
+            add_product(flat[i + a : i + b], w[e + a : e + b], s[i + shift + a : i + shift + b])
+            e, n = e - shift, i - shift
             a, b = columns(r, -dr, -dc, height, width)
-            _add_product(flat, i + a, w, e - shift + a, s, i - shift + a, b - a)
-
-
-@inner
-def _add_product(y, i, w, e, s, n, count):
-    """``y_i += w_e s_n``; unsigned indices as in `_add_flow`."""
-    i, e, n = np.uint64(i), np.uint64(e), np.uint64(n)
-    for j in range(np.uint64(max(0, count))):
-        y[i + j] += w[e + j] * s[n + j]
+            add_product(flat[i + a : i + b], w[e + a : e + b], s[n + a : n + b])
 
 
 @_jit
