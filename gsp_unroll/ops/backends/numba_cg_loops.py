@@ -41,12 +41,12 @@ def border(shifts):
 def load_weights(offsets, weights, height, width, pad, floor, w):
     """Copy ``weights [K, N]`` behind the border; zero where there is no edge, else >= floor."""
     for k in range(offsets.shape[0]):
-        dr, dc = offsets[k, 0], offsets[k, 1]
-        fill(w[k], 0)
-        for r in range(height - dr):
-            a, b = columns(r, dr, dc, height, width)
-            a, b = r * width + a, r * width + b
-            at_least(w[k, pad + a : pad + b], weights[k, a:b], floor)
+        fill(w[k, :pad], 0)
+        for r in range(height):
+            a, b = columns(r, offsets[k, 0], offsets[k, 1], height, width)
+            row = w[k, pad + r * width : pad + (r + 1) * width]
+            clear_outside(row, a, b)
+            at_least(row[a:b], weights[k, r * width + a : r * width + b], floor)
 
 
 @inner

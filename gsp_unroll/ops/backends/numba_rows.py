@@ -86,13 +86,6 @@ def add(y, a):
 
 
 @inner
-def multiply(y, a):
-    """``y *= a``."""
-    for j in range(y.shape[0]):
-        y[j] *= a[j]
-
-
-@inner
 def take(y, a):
     """``y -= a``."""
     for j in range(y.shape[0]):

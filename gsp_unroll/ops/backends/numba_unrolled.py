@@ -27,8 +27,8 @@ class NumbaGridSolvers:
     Threads work on different systems (a head of an image), each with its own scratch memory of
     about ``K + 4 C`` numbers a pixel for GLR and ``2 K + 4 C`` for GTV, with ``3 C K`` more for the
     edge variables that go from layer to layer, if there are several; going back, a system keeps all
-    its directions (``layers * steps * C``) at once, and for GTV those of one channel with its edge
-    variables (``3 layers K``, none for one layer). A joint system is a whole image:
+    its directions (``layers * steps * C``) at once, and for GTV of several layers those of one
+    channel with its edge variables (``3 layers K``). A joint system is a whole image:
     ``heads * K + 4 C``, and all directions going back.
     """
 

@@ -27,11 +27,8 @@ from gsp_unroll.ops.backends.numba_rows import (
     fill,
     inner,
     inner_sum,
-    multiply,
     roots,
-    subtract,
     take,
-    weighted_difference,
 )
 
 # --- graph Laplacian regulariser ------------------------------------------------------------------
@@ -145,6 +142,16 @@ BLOCK = 3 * EDGES
 
 
 @inner
+def _load_roots(offsets, weights, height, width, pad, floor, w, root):
+    """As `load_weights`, with the square root of each; one offset after the other, in cache."""
+    for k in range(offsets.shape[0]):
+        load_weights(
+            offsets[k : k + 1], weights[k : k + 1], height, width, pad, floor, w[k : k + 1]
+        )
+        roots(root[k], w[k])
+
+
+@inner
 def _add_flow(e, pad, shift, first, y):
     """Add a flow from the pixels at ``first`` to the far ends of their edges to ``y``."""
     a, b = pad + first, pad + first + e.shape[0]
@@ -153,14 +160,29 @@ def _add_flow(e, pad, shift, first, y):
 
 
 @inner
-def _gtv_first(c, block):
-    """``v1 = |c| - c``, ``v2 = |c| + c``, ``ua = 0``."""
+def _gtv_first_flow(flow, root, near, far, threshold):
+    """``flow = root (target - c)`` in the first layer, ``c = (C x)_e``, see `_gtv_first_state`."""
+    half = flow.dtype.type(0.5)
+    for j in range(np.uint64(flow.shape[0])):
+        c = root[j] * (near[j] - far[j])
+        even = abs(c) - half * threshold
+        flow[j] = root[j] * (half * (abs(even + c) - abs(even - c)) - c)
+
+
+@inner
+def _gtv_first_state(block, root, near, far, threshold):
+    """The edge variables after the first layer.
+
+    They start at ``v1 = |c| - c``, ``v2 = |c| + c``, ``ua = 0``, of which `_gtv_edges` makes these.
+    """
+    half = block.dtype.type(0.5)
     second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
-    for j in range(np.uint64(c.shape[0])):
-        magnitude = abs(c[j])
-        block[j] = magnitude - c[j]
-        block[second + j] = magnitude + c[j]
-        block[third + j] = 0
+    for j in range(np.uint64(root.shape[0])):
+        c = root[j] * (near[j] - far[j])
+        even = abs(c) - half * threshold
+        block[j] = even - c
+        block[second + j] = even + c
+        block[third + j] = -half * threshold
 
 
 @inner
@@ -185,18 +207,19 @@ def _target(v1, v2, ua, threshold, half):
 
 
 @inner
-def _gtv_edges(c, block, ratio, total, threshold):
-    """Update the edge variables in place; ``c`` becomes the target less ``c``."""
-    half = c.dtype.type(0.5)
+def _gtv_edges(flow, block, root, near, far, ratio, total, threshold):
+    """Update the edge variables in place; ``flow = root (target - c)``, ``c = (C x)_e``."""
+    half = flow.dtype.type(0.5)
     second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
-    for j in range(np.uint64(c.shape[0])):
+    for j in range(np.uint64(flow.shape[0])):
+        c = root[j] * (near[j] - far[j])
         v1, v2, ua = _updated(
-            block[j], block[second + j], block[third + j], c[j], ratio, total, threshold, half
+            block[j], block[second + j], block[third + j], c, ratio, total, threshold, half
         )
         block[j] = v1
         block[second + j] = v2
         block[third + j] = ua
-        c[j] = _target(v1, v2, ua, threshold, half) - c[j]
+        flow[j] = root[j] * (_target(v1, v2, ua, threshold, half) - c)
 
 
 @inner
@@ -206,25 +229,29 @@ def _gtv_start(
     """Update the edges, then ``r = p = f C^T (target - C x)``; the border of ``p`` stays zero.
 
     ``before`` and ``after [C, K, blocks, BLOCK]`` are the edge variables, ``in_place`` the same
-    ones. They are made of ``x`` if ``before`` is empty, and not kept if ``after`` is.
+    ones. In the first layer, where ``before`` is empty, they are those of ``x``; they are not kept
+    if ``after`` is empty.
     """
     channels, n = r.shape
     for c in range(channels):
         fill(p[c], 0)
-        for first in range(0, n, EDGES):
-            flow, part = work[: min(EDGES, n - first)], first // EDGES
-            a, b = pad + first, pad + first + flow.shape[0]
-            for k in range(shifts.shape[0]):
+    for first in range(0, n, EDGES):
+        flow, part = work[: min(EDGES, n - first)], first // EDGES
+        a, b = pad + first, pad + first + flow.shape[0]
+        for k in range(shifts.shape[0]):
+            for c in range(channels):
                 edges = after[c, k, part] if after.shape[0] > 0 else block
-                far = x[c, a + shifts[k] : b + shifts[k]]
-                weighted_difference(flow, root[k, a:b], x[c, a:b], far)
-                if before.shape[0] == 0:
-                    _gtv_first(flow, edges)
-                elif not in_place:
-                    copy(edges, before[c, k, part])
-                _gtv_edges(flow, edges, ratio, total, threshold)
-                multiply(flow, root[k, a:b])
+                near, far = x[c, a:b], x[c, a + shifts[k] : b + shifts[k]]
+                if before.shape[0] > 0:
+                    if not in_place:
+                        copy(edges, before[c, k, part])
+                    _gtv_edges(flow, edges, root[k, a:b], near, far, ratio, total, threshold)
+                else:
+                    if after.shape[0] > 0:
+                        _gtv_first_state(edges, root[k, a:b], near, far, threshold)
+                    _gtv_first_flow(flow, root[k, a:b], near, far, threshold)
                 _add_flow(flow, pad, shifts[k], first, p[c])
+    for c in range(channels):
         for j in range(n):
             r[c, j] = f[c, j] * p[c, pad + j]
             p[c, pad + j] = r[c, j]
@@ -252,9 +279,7 @@ def gtv_forward(
     for unit in range(first, last):
         s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
-        load_weights(offsets, w[s], height, width, pad, floor, ww)
-        for k in range(offsets.shape[0]):
-            roots(root[k], ww[k])
+        _load_roots(offsets, w[s], height, width, pad, floor, ww, root)
         f = free[b, c0 : c0 + channels]
         for c in range(channels):
             copy(xx[c, pad : pad + n], x[b, c0 + c])
@@ -278,29 +303,33 @@ def _sign(v, one):
     return one if v > zero else (-one if v < zero else zero)
 
 
-@inner_sum
-def _gtv_edges_gradient(work, block, ratio, total, threshold, g, n):
-    """Back through `_gtv_edges`, from the edge variables in ``block`` before it.
+# The gradient of a block follows it, in one piece of memory, for the same reason.
+GRADIENT = BLOCK
 
-    ``g`` holds the gradient of those after, then of those before. ``work`` holds ``x_u - x_v``,
-    ``q_u - q_v`` and the root. ``block`` becomes the gradient of the root and, second, the flow
-    whose divergence is that of ``x``. Returns the gradients of: the new total, the old total, the
-    threshold, the ratio.
+
+@inner_sum
+def _gtv_edges_gradient(block, roots, x, x_far, q, q_far, ratio, total, threshold):
+    """Back through `_gtv_edges`, from the edge variables before it.
+
+    ``block [2 BLOCK]`` holds those and the gradient of the variables after, then: the gradient of
+    the root and, second, the flow whose divergence is that of ``x``; the gradient of the variables
+    before. Returns the gradients of: the new total, the old total, the threshold, the ratio.
     """
-    number = work.dtype.type
+    number = block.dtype.type
     half, zero, one = number(0.5), number(0), number(1)
     second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
+    g1, g2, g3 = np.uint64(GRADIENT), np.uint64(GRADIENT + EDGES), np.uint64(GRADIENT + 2 * EDGES)
     to_new, to_old, to_threshold, to_ratio = zero, zero, zero, zero
-    for j in range(np.uint64(n)):
-        dx, dq, root = work[j], work[second + j], work[third + j]
+    for j in range(np.uint64(roots.shape[0])):
+        dx, dq, root = x[j] - x_far[j], q[j] - q_far[j], roots[j]
         v1, v2, ua = block[j], block[second + j], block[third + j]
         c = root * dx
         a, b = _rescaled(v1, ratio), _rescaled(v2, ratio)
         n1, n2, nu = _updated(v1, v2, ua, c, ratio, total, threshold, half)
         gt = root * dq
-        gu = g[third + j] + gt
-        ga1 = g[j] - half * _sign(n1, one) * gt + gu
-        ga2 = g[second + j] + half * _sign(n2, one) * gt
+        gu = block[g3 + j] + gt
+        ga1 = block[g1 + j] - half * _sign(n1, one) * gt + gu
+        ga2 = block[g2 + j] + half * _sign(n2, one) * gt
         gz = half * (ga1 + ga2)
         gc = half * (ga2 - ga1) - gt
         back1 = half * (ga1 + gz * _sign(a, one)) - (gu if a >= 0 else zero)
@@ -311,25 +340,39 @@ def _gtv_edges_gradient(work, block, ratio, total, threshold, g, n):
         to_threshold -= gz
         scaled1, scaled2 = (back1 if v1 < 0 else zero), (back2 if v2 < 0 else zero)
         to_ratio += scaled1 * v1 + scaled2 * v2 + backa * ua
-        g[j] = ratio * back1 if v1 < 0 else back1
-        g[second + j] = ratio * back2 if v2 < 0 else back2
-        g[third + j] = ratio * backa
+        block[g1 + j] = ratio * back1 if v1 < 0 else back1
+        block[g2 + j] = ratio * back2 if v2 < 0 else back2
+        block[g3 + j] = ratio * backa
         block[j] = dq * (_target(n1, n2, nu, threshold, half) - c) + gc * dx
         block[second + j] = root * gc
     return to_new, to_old, to_threshold, to_ratio
 
 
-@inner
-def _gtv_first_gradient(work, g, block, n):
-    """Back through `_gtv_first`: adds to what `_gtv_edges_gradient` left in ``block``."""
-    one = work.dtype.type(1)
-    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
-    for j in range(np.uint64(n)):
-        dx, root = work[j], work[third + j]
-        sign = _sign(root * dx, one)
-        gc = g[j] * (sign - one) + g[second + j] * (sign + one)
-        block[j] += gc * dx
-        block[second + j] += root * gc
+@inner_sum
+def _gtv_first_gradient(block, roots, x, x_far, q, q_far, threshold):
+    """Back through `_gtv_first_state` and `_gtv_first_flow`, as `_gtv_edges_gradient`.
+
+    Nothing comes before: the gradient of the variables after stays as it is. Returns the gradient
+    of the threshold.
+    """
+    number = block.dtype.type
+    half, zero, one = number(0.5), number(0), number(1)
+    second = np.uint64(EDGES)
+    g1, g2, g3 = np.uint64(GRADIENT), np.uint64(GRADIENT + EDGES), np.uint64(GRADIENT + 2 * EDGES)
+    to_threshold = zero
+    for j in range(np.uint64(roots.shape[0])):
+        dx, dq, root = x[j] - x_far[j], q[j] - q_far[j], roots[j]
+        c = root * dx
+        even = abs(c) - half * threshold
+        v1, v2 = even - c, even + c
+        gt = root * dq
+        ga1 = block[g1 + j] - half * _sign(v1, one) * gt
+        ga2 = block[g2 + j] + half * _sign(v2, one) * gt
+        gc = ga2 - ga1 + _sign(c, one) * (ga1 + ga2) - gt
+        to_threshold -= half * (ga1 + ga2 + block[g3 + j])
+        block[j] = dq * (half * (abs(v2) - abs(v1)) - c) + gc * dx
+        block[second + j] = root * gc
+    return to_threshold
 
 
 @inner
@@ -346,38 +389,43 @@ def gtv_backward(
     offsets, shifts, height, width, w, x, free, alpha, beta, threshold, ratio, g,
     gw, gx, galpha, gbeta, gthreshold, gratio, edges, groot, states, first, last,
 ):  # fmt: skip
-    """Gradients of `gtv_forward`, as `glr_backward`, but one channel after the other.
+    """Gradients of `gtv_forward`, as `glr_backward`; of several layers one channel after the other.
 
     ``edges [2, K, pad + N]``, ``groot [K, N]`` and, if there are several layers, ``states [layers,
     K, blocks, BLOCK]`` are memory to work in.
     """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
+    # One layer keeps no edge variables and takes all channels at once.
+    channels = x.shape[1] if layers == 1 else 1
+    groups = x.shape[1] // channels
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
     ww, root = edges[0], edges[1]
-    work, block, gb = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
-    xs = np.zeros((layers + 1, 1, n + 2 * pad), x.dtype)
-    directions = np.zeros((layers, steps, 1, n + 2 * pad), x.dtype)
+    work, block = np.empty(CHUNK, x.dtype), np.zeros(2 * BLOCK, x.dtype)
+    gb = block[GRADIENT:]
+    xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
+    directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
     # After the edge variables of all layers but the last, which are not kept.
     gs = states[layers - 1 :]
-    back = np.empty(n + 2 * pad, x.dtype)
-    q = np.zeros((1, n + 2 * pad), x.dtype)
-    r, gp = np.empty((1, n), x.dtype), np.empty((1, n), x.dtype)
-    for unit in range(first * x.shape[1], last * x.shape[1]):
-        s, c = unit // x.shape[1], unit % x.shape[1]
+    back = np.empty((channels, n + 2 * pad), x.dtype)
+    q = np.zeros((channels, n + 2 * pad), x.dtype)
+    r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
+    for unit in range(first * groups, last * groups):
+        s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
-        f, gxc = free[b, c : c + 1], gx[s, c : c + 1]
-        if c == 0:
-            load_weights(offsets, w[s], height, width, pad, floor, ww)
+        f, gxc = free[b, c0 : c0 + channels], gx[s, c0 : c0 + channels]
+        if c0 == 0:
+            _load_roots(offsets, w[s], height, width, pad, floor, ww, root)
             for k in range(size):
-                roots(root[k], ww[k])
                 fill(gw[s, k], 0)
                 fill(groot[k], 0)
-        copy(xs[0, 0, pad : pad + n], x[b, c])
-        copy(gxc[0], g[s, c])
+        for c in range(channels):
+            copy(xs[0, c, pad : pad + n], x[b, c0 + c])
+            copy(gxc[c], g[s, c0 + c])
         total = zero
         for l in range(layers):
-            copy(xs[l + 1, 0], xs[l, 0])
+            for c in range(channels):
+                copy(xs[l + 1, c], xs[l, c])
             before, after = states[max(l - 1, 0) : l], states[l : min(l + 1, layers - 1)]
             _gtv_start(
                 shifts, pad, root, xs[l], before, after, False, ratio[l], ratio[l] * total,
@@ -393,45 +441,44 @@ def gtv_backward(
             )  # fmt: skip
             total = -ratio[l] * threshold[l - 1] if l > 0 else zero
             to_old = zero
-            fill(back, 0)
+            for c in range(channels):
+                fill(back[c], 0)
             for start in range(0, n, EDGES):
                 count, part = min(EDGES, n - start), start // EDGES
                 u = slice(pad + start, pad + start + count)
-                dx, dq = work[:count], work[EDGES : EDGES + count]
                 for k in range(size):
                     v = slice(u.start + shifts[k], u.stop + shifts[k])
-                    if l == 0:
-                        weighted_difference(dx, root[k, u], xs[0, 0, u], xs[0, 0, v])
-                        _gtv_first(dx, block)
-                    else:
-                        copy(block, states[l - 1, k, part])
-                    if l == layers - 1:
-                        fill(gb, 0)
-                    else:
-                        copy(gb, gs[0, k, part])
-                    subtract(dx, xs[l, 0, u], xs[l, 0, v])
-                    subtract(dq, q[0, u], q[0, v])
-                    copy(work[2 * EDGES : 2 * EDGES + count], root[k, u])
-                    gradients = _gtv_edges_gradient(
-                        work, block, ratio[l], total, threshold[l], gb, count
-                    )
-                    gtotal += gradients[0]
-                    to_old += gradients[1]
-                    gthreshold[s, l] += gradients[2]
-                    gratio[s, l] += gradients[3]
-                    if l == 0:
-                        _gtv_first_gradient(work, gb, block, count)
-                    else:
-                        copy(gs[0, k, part], gb)
-                    add(groot[k, start : start + count], block[:count])
-                    _add_flow(block[EDGES : EDGES + count], pad, shifts[k], start, back)
-            add(gxc[0], back[pad : pad + n])
+                    for c in range(channels):
+                        if l < layers - 1:
+                            copy(gb, gs[c, k, part])
+                        elif layers > 1:
+                            fill(gb, 0)
+                        if l == 0:
+                            gthreshold[s, l] += _gtv_first_gradient(
+                                block, root[k, u], xs[l, c, u], xs[l, c, v], q[c, u], q[c, v],
+                                threshold[l],
+                            )  # fmt: skip
+                        else:
+                            copy(block[:BLOCK], states[l - 1, k, part])
+                            gradients = _gtv_edges_gradient(
+                                block, root[k, u], xs[l, c, u], xs[l, c, v], q[c, u], q[c, v],
+                                ratio[l], total, threshold[l],
+                            )  # fmt: skip
+                            gtotal += gradients[0]
+                            to_old += gradients[1]
+                            gthreshold[s, l] += gradients[2]
+                            gratio[s, l] += gradients[3]
+                            copy(gs[c, k, part], gb)
+                        add(groot[k, start : start + count], block[:count])
+                        _add_flow(block[EDGES : EDGES + count], pad, shifts[k], start, back[c])
+            for c in range(channels):
+                add(gxc[c], back[c, pad : pad + n])
             # The new total is -threshold; the old one, zero at first, was scaled by the ratio.
             gthreshold[s, l] -= gtotal
             if l > 0:
                 gratio[s, l] -= to_old * threshold[l - 1]
             gtotal = ratio[l] * to_old
-        if c == x.shape[1] - 1:
+        if c0 + channels == x.shape[1]:
             for k in range(size):
                 _add_root_gradient(gw[s, k], w[s, k], root[k, pad:], groot[k], floor)
             clear_unused(offsets, height, width, gw[s])
