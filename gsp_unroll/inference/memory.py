@@ -8,6 +8,7 @@ import re
 import torch
 
 from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.models.uglr_plus import has_few_channels
 from gsp_unroll.models.unrolled import UnrolledBlock
 from gsp_unroll.topology.grid import Grid, half_offsets
 
@@ -83,7 +84,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
                              nothing is compiled
     uGLR, compiled           :math:`HK+HC+2C+T(K+4C)`
     uGTV, compiled           :math:`HK+HC+2C+T(3K+3CK+4C)`, of one layer without :math:`3CK`
-    uGLR+, compiled          :math:`2HK+7C`
+    uGLR+, compiled          :math:`HK+H+1+KC(C+1)/2+7C`, for :math:`C\le H`
     uGLR, layer by layer     :math:`HK+28HC`
     uGTV, layer by layer     :math:`HK+17HCK`
     uGLR+, layer by layer    :math:`HK+3HC+12C`
@@ -105,6 +106,8 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     learning = _GRAPH_SOFTMAX if c.norm == "softmax" else _GRAPH_NORM
     graph = c.heads * (c.features + slots * (learning if compiled else _GRAPH))
     whole_block = c.norm != "directed" and c.laplacian == "combinatorial"
+    if c.name == "uglr-plus":
+        whole_block = has_few_channels(c)
     solver = _compiled_solver(c, slots) if compiled and whole_block else _layers(c, slots)
     images = 3 + 3 * c.mean + c.sees_mask
     numbers = images * c.in_channels + max(features, graph, c.heads * slots + solver)
@@ -116,7 +119,8 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
 def _compiled_solver(c: ModelConfig, slots: int) -> int:
     """Results, mask, and the scratch memory of :mod:`gsp_unroll.ops.backends.numba_unrolled`."""
     if c.name == "uglr-plus":
-        return c.heads * slots + 7 * c.in_channels
+        pairs = c.in_channels * (c.in_channels + 1) // 2
+        return pairs * slots + c.heads + 1 + 7 * c.in_channels
     threads = torch.get_num_threads()
     channels = 1 if c.heads < threads else c.in_channels
     scratch = slots + 4 * channels

@@ -109,6 +109,11 @@ class UGLRPlus(UnrolledNetwork):
 _SOLVES = 6
 
 
+def has_few_channels(config: ModelConfig) -> bool:
+    """Whether the compiled solver pays: it works with a matrix of C x C for each edge."""
+    return config.in_channels <= config.heads
+
+
 class JointGLRBlock(UnrolledBlock):
     """Block of :class:`UGLRPlus`."""
 
@@ -146,7 +151,7 @@ class JointGLRBlock(UnrolledBlock):
         return JointGLR(topology, weight, self.transform)
 
     def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
-        solvers = unrolled.solvers(topology, weight, x)
+        solvers = unrolled.solvers(topology, weight, x) if has_few_channels(self.config) else None
         threads = torch.get_num_threads()
         if solvers is not None and (torch.is_grad_enabled() or _SOLVES * len(x) >= threads):
             scalars = self._scalars(x.dtype)

@@ -57,12 +57,14 @@ def call(prior, grid, arguments, by_layer):
     return function(unrolled.solvers(grid, w, x), w, x, observed, alpha, beta, *by_layer)
 
 
-def model(network, window, layers=3, **options):
+def model(network, window, layers=3, channels=3, **options):
     """A small float64 network whose learned scalars are all different."""
     torch.manual_seed(1)
+    # uGLR+ has a compiled solver for no more channels than heads.
+    heads = 3 if network is UGLRPlus else 2
     out = network(
-        3, blocks=2, layers=layers, cg_steps=4, heads=2, features=3, maps=4, window=window,
-        **options,
+        channels, blocks=2, layers=layers, cg_steps=4, heads=heads, features=3, maps=4,
+        window=window, **options,
     ).double()  # fmt: skip
     with torch.no_grad():
         for name, parameter in out.named_parameters():
@@ -71,11 +73,11 @@ def model(network, window, layers=3, **options):
     return out.train()
 
 
-def run(network, backend, height, width, window, **options):
+def run(network, backend, height, width, window, channels=3, **options):
     """Values and gradients, by name, of a network on a grid."""
-    net = model(network, window, **options)
+    net = model(network, window, channels=channels, **options)
     rng = torch.Generator().manual_seed(2)
-    shape = (2, 3, height * width)
+    shape = (2, channels, height * width)
     mask = torch.rand(shape, generator=rng) < 0.4
     mask[..., 0] = True
     y = torch.rand(shape, generator=rng, dtype=torch.float64).where(mask, torch.zeros(()))
@@ -84,6 +86,13 @@ def run(network, backend, height, width, window, **options):
     (out * torch.rand(shape, generator=rng, dtype=torch.float64)).sum().backward()
     gradients = {name: p.grad for name, p in net.named_parameters()}
     return out.detach(), {**gradients, "y": y.grad}
+
+
+def assert_gradients(gradients, expected):
+    for name, gradient in expected.items():
+        scale = max(float(gradient.abs().max()), 1e-6)
+        close = torch.isclose(gradients[name], gradient, rtol=1e-8, atol=1e-9 * scale)
+        assert bool(close.all()), name
 
 
 @NETWORKS
@@ -95,10 +104,39 @@ def test_one_call_is_the_layers_one_by_one(network, height, width, window, optio
     value, gradients = run(network, "native", height, width, window, **options)
     expected, layerwise = run(network, "torch", height, width, window, **options)
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-13)
-    for name, gradient in layerwise.items():
-        scale = max(float(gradient.abs().max()), 1e-6)
-        close = torch.isclose(gradients[name], gradient, rtol=1e-8, atol=1e-9 * scale)
-        assert bool(close.all()), name
+    assert_gradients(gradients, layerwise)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_joint_system_of_any_number_of_channels(monkeypatch, channels):
+    calls = []
+
+    def unrolled_joint_glr(*arguments):
+        calls.append(arguments)
+        return joint_glr(*arguments)
+
+    joint_glr = unrolled.unrolled_joint_glr
+    monkeypatch.setattr(unrolled, "unrolled_joint_glr", unrolled_joint_glr)
+    value, gradients = run(UGLRPlus, "native", 37, 40, 5, channels)
+    # Two blocks in one call each, if there are no more channels than heads.
+    assert len(calls) == (2 if channels <= 3 else 0)
+    expected, layerwise = run(UGLRPlus, "torch", 37, 40, 5, channels)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-13)
+    assert_gradients(gradients, layerwise)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_gradients_of_any_number_of_channels_are_those_of_finite_differences(channels):
+    grid, (w, x, observed, alpha, beta), by_layer = problem(
+        3, 4, 3, batch=1, channels=channels, layers=2, steps=3
+    )
+    *layerwise, mix = by_layer["joint_glr"]
+    inputs = [t.requires_grad_() for t in (x, alpha, beta, *layerwise, mix)]
+
+    def function(x, alpha, beta, *scalars):
+        return call("joint_glr", grid, (w, x, observed, alpha, beta), scalars)
+
+    assert torch.autograd.gradcheck(function, inputs)
 
 
 @pytest.mark.parametrize(("layers", "states"), [(1, (0, 0)), (2, (3, 2)), (3, (3, 3))])

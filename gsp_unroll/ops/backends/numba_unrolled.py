@@ -29,7 +29,7 @@ class NumbaGridSolvers:
     edge variables that go from layer to layer, if there are several; going back, a system keeps all
     its directions (``layers * steps * C``) at once, and for GTV of several layers those of one
     channel with its edge variables (``3 layers K``). A joint system is a whole image:
-    ``heads * K + 4 C``, and all directions going back.
+    ``P K + 4 C`` with ``P = C (C + 1) / 2``, ``P K`` more and all directions going back.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -83,9 +83,10 @@ class NumbaGridSolvers:
     ) -> Tensor:  # fmt: skip
         out = empty(*x.shape, like=x)
         arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
+        scratch = [self._edge_rows(_pairs(x), x)]
         run_chunks(
             lambda first, last: joint_loops.joint_glr_forward(
-                *self.shape, *arrays, out.numpy(), first, last
+                *self.shape, *arrays, out.numpy(), *_memory(scratch, x), first, last
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
         )
@@ -97,6 +98,7 @@ class NumbaGridSolvers:
     ) -> tuple[Tensor, ...]:  # fmt: skip
         arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
         gw, gx = empty(*w.shape, like=x), empty(*x.shape, like=x)
+        scratch = [self._edge_rows(_pairs(x), x), (len(self.offsets), _pairs(x), x.shape[2])]
         # Of each image, so that their sum does not depend on who computes which.
         scalars = [torch.zeros(x.shape[0], *v.shape, dtype=x.dtype) for v in (alpha, beta, kappa)]
         gmix = torch.zeros(x.shape[0], *mix.shape, dtype=x.dtype)
@@ -105,7 +107,7 @@ class NumbaGridSolvers:
         )  # fmt: skip
         run_chunks(
             lambda first, last: joint_loops.joint_glr_backward(
-                *self.shape, *arrays, _array(g), *gradients, first, last
+                *self.shape, *arrays, _array(g), *gradients, *_memory(scratch, x), first, last
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
         )
@@ -169,6 +171,11 @@ class NumbaGridSolvers:
 
     def _edges(self, w: Tensor) -> np.ndarray:
         return _array(w).reshape(w.shape[0] * w.shape[1], len(self.offsets), -1)
+
+
+def _pairs(x: Tensor) -> int:
+    """Entries of a symmetric matrix that mixes the channels."""
+    return x.shape[1] * (x.shape[1] + 1) // 2
 
 
 def _groups(w: Tensor, x: Tensor) -> int:
