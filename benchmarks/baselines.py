@@ -8,7 +8,7 @@ undirected edge once, the others both directions.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from unittest import mock
 
 import torch
@@ -78,13 +78,19 @@ class PlainOperators:
         p = softmax(score, self.edge_index[1], num_nodes=self.num_nodes)
         return (p[self.into_u] + p[self.into_v]) / 2
 
-    def gtv_layer(self, w: Tensor, x: Tensor, observed: Tensor, layer: GTVLayer) -> Tensor:
-        """First layer of uGTV with one CG step: ``[M, K], [N, 1, C] -> [N, K, C]``."""
+    def gtv_layers(
+        self, w: Tensor, x: Tensor, observed: Tensor, layers: Iterable[GTVLayer]
+    ) -> Tensor:
+        """Layers of uGTV with one CG step and one penalty: ``[M, K], [N, 1, C] -> [N, K, C]``."""
         root = w.clamp(min=SMALLEST_WEIGHT).sqrt()
         c = self.difference(root, x)
-        state = LPState.start(c).update(c, layer.threshold)
-        residual = self.divergence(root, state.edge_target() - c)
-        return x + layer.cg.alpha[0].unsqueeze(-1) * residual.masked_fill(observed, 0)
+        state = LPState.start(c)
+        for number, layer in enumerate(layers):
+            c = self.difference(root, x) if number else c
+            state = state.update(c, layer.threshold)
+            residual = self.divergence(root, state.edge_target() - c)
+            x = x + layer.cg.alpha[0].unsqueeze(-1) * residual.masked_fill(observed, 0)
+        return x
 
     def both_directions(self, w: Tensor) -> Tensor:
         """``[M, K] -> [E, K]``."""

@@ -1,9 +1,10 @@
 """How a uGTV network uses C and C^T: inside its layers, beside the same with gather-scatter.
 
-``python benchmarks/gtv_layer.py`` times the first layer of uGTV with one CG step, which needs no
-L(w)x: C x, the edge variables, C^T of what they pull, a step along that. Forward and forward +
-backward, on the grid of `grid_operators`. The bound counts its arguments and its result only, not
-the edge variables, which go through memory as well.
+``python benchmarks/gtv_layer.py`` times layers of uGTV with one CG step, which needs no L(w)x: C x,
+the edge variables, C^T of what they pull, a step along that. One layer and two, since the edge
+variables of the first one have a closed form. Forward and forward + backward, on the grid of
+`grid_operators`. The bound counts arguments and result only, not the edge variables, which go
+through memory as well.
 """
 
 from __future__ import annotations
@@ -28,17 +29,20 @@ from gsp_unroll.models import UGTV
 from gsp_unroll.topology import Grid, Topology
 
 BACKENDS = ("native", "torch")
+# What is measured, and of how many layers.
+LAYERS = {"gtv_layer": 1, "two_gtv_layers": 2}
 
 
-class LayerOfUGTV:
-    """The solver part of a uGTV block that has one layer of one CG step.
+class LayersOfUGTV:
+    """The solver part of a uGTV block whose layers have one CG step.
 
     Args:
+        layers: How many.
         num_nodes: Of the graphs; half of the values are samples.
     """
 
-    def __init__(self, num_nodes: int) -> None:
-        self.block = UGTV(CHANNELS, blocks=1, layers=1, cg_steps=1, heads=HEADS).blocks[0]
+    def __init__(self, layers: int, num_nodes: int) -> None:
+        self.block = UGTV(CHANNELS, blocks=1, layers=layers, cg_steps=1, heads=HEADS).blocks[0]
         self.block.requires_grad_(False)
         generator = torch.Generator().manual_seed(0)
         self.observed = torch.rand(CHANNELS, num_nodes, generator=generator) < 0.5
@@ -49,8 +53,8 @@ class LayerOfUGTV:
 
     def plain(self, operators: PlainOperators) -> Callable[[Tensor, Tensor], Tensor]:
         """With the baseline's operators: ``[M, HEADS], [N, 1, C] -> [N, HEADS, C]``."""
-        layer, observed = self.block.layers[0], self.observed.T.unsqueeze(1)
-        return lambda w, x: operators.gtv_layer(w, x, observed, layer)
+        layers, observed = self.block.layers, self.observed.T.unsqueeze(1)
+        return lambda w, x: operators.gtv_layers(w, x, observed, layers)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,15 +63,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     grid = Grid(24, 32) if args.quick else Grid(512, 768)
     weight, signals = planar_inputs("difference", grid)
     inputs = weight, signals[0]
-    layer, plain = LayerOfUGTV(grid.num_nodes), PlainOperators(grid)
+    plain = PlainOperators(grid)
     arguments = plain.edges_first(inputs[0]), plain.nodes_first(inputs[1])
-    candidates = {BASELINE: Candidate(layer.plain(plain), arguments)}
-    for backend in BACKENDS:
-        candidates[backend] = Candidate(layer.on(grid.with_backend(backend)), inputs)
     bandwidth = copy_bandwidth(args.threads)
-    measured = compare_candidates(
-        "gtv_layer", candidates, inputs, bandwidth.copied, repeats_of(args)
-    )
+    measured = {}
+    for name, number in LAYERS.items():
+        layers = LayersOfUGTV(number, grid.num_nodes)
+        candidates = {BASELINE: Candidate(layers.plain(plain), arguments)}
+        for backend in BACKENDS:
+            candidates[backend] = Candidate(layers.on(grid.with_backend(backend)), inputs)
+        found = compare_candidates(name, candidates, inputs, bandwidth.copied, repeats_of(args))
+        measured[name] = {**found, "skipped": {}}
     write_json(
         args.out,
         {
@@ -76,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "channels": CHANNELS,
             "baseline": BASELINE,
             "bandwidth": bandwidth,
-            "operators": {"gtv_layer": {**measured, "skipped": {}}},
+            "operators": measured,
         },
     )
     print(f"wrote {args.out}")

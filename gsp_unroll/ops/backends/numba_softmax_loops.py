@@ -40,8 +40,11 @@ def softmax(offsets, score, w, p_u, first, last):
     wide = (width + 31) // 32 * 32
     line = wide + 2 * reach
     top, share = np.zeros(ring * line, w.dtype), np.zeros(ring * line, w.dtype)
-    scores = np.empty(ring * size * line, w.dtype)
-    at_u, at_v = np.zeros(ring * size * line, w.dtype), np.zeros(ring * size * line, w.dtype)
+    # One line more, for rows above the image: it has no edges, as what is beside the image.
+    lines = ring * size
+    none = lines * line + reach
+    scores = np.full((lines + 1) * line, -np.inf, w.dtype)
+    at_u, at_v = np.zeros((lines + 1) * line, w.dtype), np.zeros((lines + 1) * line, w.dtype)
     while first < last:
         s, begin = first // height, first % height
         end = min(height, begin + last - first)
@@ -57,12 +60,12 @@ def softmax(offsets, score, w, p_u, first, last):
             if before <= q < height:
                 i = _node(q, ring, line, reach)
                 fill(top[i - reach : i - reach + line], lowest)
-                for k in range(size):
-                    dr, dc = offsets[k, 0], offsets[k, 1]
-                    _larger(top, i, scores, _edges(q, k, ring, size, line, reach), width)
-                    if q >= dr:
-                        e = _edges(q - dr, k, ring, size, line, reach)
-                        _larger(top, i + dc, scores, e, width)
+                # The half window has an even number of offsets, whatever its size.
+                for k in range(0, size, 2):
+                    e = _edges(q, k, ring, size, line, reach)
+                    a = _other_end(q, k, offsets, ring, line, reach, none)
+                    b = _other_end(q, k + 1, offsets, ring, line, reach, none)
+                    _largest(top, i, scores, e, e + line, a, b, width)
             r = q - reach
             if before <= r < height:
                 i = _node(r, ring, line, reach)
@@ -73,11 +76,11 @@ def softmax(offsets, score, w, p_u, first, last):
             if begin <= r < height:
                 i = _node(r, ring, line, reach)
                 fill(share[i - reach : i - reach + line], 0)
-                for k in range(size):
-                    dr, dc = offsets[k, 0], offsets[k, 1]
-                    _add(share, i, at_u, _edges(r, k, ring, size, line, reach), width)
-                    if r >= dr:
-                        _add(share, i + dc, at_v, _edges(r - dr, k, ring, size, line, reach), width)
+                for k in range(0, size, 2):
+                    e = _edges(r, k, ring, size, line, reach)
+                    a = _other_end(r, k, offsets, ring, line, reach, none)
+                    b = _other_end(r, k + 1, offsets, ring, line, reach, none)
+                    _add_four(share, i, at_u, e, e + line, at_v, a, b, width)
                 _one_over(share, i - reach, line)
             r -= reach
             if begin <= r < end:
@@ -92,7 +95,7 @@ def softmax(offsets, score, w, p_u, first, last):
 
 @_jit
 def softmax_backward(offsets, g, w, p_u, out, first, last):
-    """``p_u (g / 2 - back_u) + p_v (g / 2 - back_v)``.
+    """``(g p_u / 2 - p_u back_u) + (g p_v / 2 - p_v back_v)``.
 
     With ``p_v = 2 w - p_u`` and, for each node, ``back`` the sum of ``g p / 2`` over its edges.
     """
@@ -101,7 +104,10 @@ def softmax_backward(offsets, g, w, p_u, out, first, last):
     ring, line = reach + 1, width + 2 * reach
     g, w, p_u, out = g.reshape(-1), w.reshape(-1), p_u.reshape(-1), out.reshape(-1)
     back = np.zeros(ring * line, g.dtype)
-    known = np.zeros(ring * size * line, g.dtype)
+    # One line more, as in `softmax`.
+    lines = ring * size
+    none = lines * line + reach
+    at_u, at_v = np.zeros((lines + 1) * line, g.dtype), np.zeros((lines + 1) * line, g.dtype)
     while first < last:
         s, begin = first // height, first % height
         end = min(height, begin + last - first)
@@ -112,18 +118,15 @@ def softmax_backward(offsets, g, w, p_u, out, first, last):
                     a, b = columns(q, offsets[k, 0], offsets[k, 1], height, width)
                     i = _edges(q, k, ring, size, line, reach)
                     e = ((s * size + k) * height + q) * width
-                    _load(known, i, g, e, a, b, width, 0)
+                    _shares(at_u, at_v, i, g, w, p_u, e, a, b, width)
             if begin <= q < height:
                 i = _node(q, ring, line, reach)
                 fill(back[i - reach : i - reach + line], 0)
-                for k in range(size):
-                    dr, dc = offsets[k, 0], offsets[k, 1]
-                    e = ((s * size + k) * height + q) * width
-                    t = _edges(q, k, ring, size, line, reach)
-                    _add_half_product(back, i, known, t, p_u, e, width)
-                    if q >= dr:
-                        t = _edges(q - dr, k, ring, size, line, reach)
-                        _add_other_half(back, i + dc, known, t, w, p_u, e - dr * width, width)
+                for k in range(0, size, 2):
+                    e = _edges(q, k, ring, size, line, reach)
+                    a = _other_end(q, k, offsets, ring, line, reach, none)
+                    b = _other_end(q, k + 1, offsets, ring, line, reach, none)
+                    _add_four(back, i, at_u, e, e + line, at_v, a, b, width)
             r = q - reach
             if begin <= r < end:
                 i = _node(r, ring, line, reach)
@@ -131,7 +134,7 @@ def softmax_backward(offsets, g, w, p_u, out, first, last):
                     e = ((s * size + k) * height + r) * width
                     j = _node(r + offsets[k, 0], ring, line, reach) + offsets[k, 1]
                     t = _edges(r, k, ring, size, line, reach)
-                    _gradient(out, known, t, w, p_u, e, back, i, j, width)
+                    _gradient(out, at_u, at_v, t, w, p_u, e, back, i, j, width)
 
 
 @_jit
@@ -175,17 +178,30 @@ def _load(y, i, x, e, a, b, wide, outside):
 
 
 @inner
-def _larger(y, i, a, e, count):
-    i, e = np.uint64(i), np.uint64(e)
-    for j in range(np.uint64(count)):
-        y[i + j] = np.maximum(y[i + j], a[e + j])  # unlike `max`, it is vectorised
+def _other_end(r, k, offsets, ring, line, reach, none):
+    """Where the edges of offset ``k`` that end in row ``r`` begin: at the first of these ends."""
+    dr, dc = offsets[k, 0], offsets[k, 1]
+    return _edges(r - dr, k, ring, offsets.shape[0], line, reach) - dc if r >= dr else none
 
 
 @inner
-def _add(y, i, a, e, count):
-    i, e = np.uint64(i), np.uint64(e)
+def _largest(y, i, x, a, b, c, d, count):
+    """``y = max(y, x_a, x_b, x_c, x_d)``."""
+    i, a, b, c, d = np.uint64(i), np.uint64(a), np.uint64(b), np.uint64(c), np.uint64(d)
     for j in range(np.uint64(count)):
-        y[i + j] += a[e + j]
+        # Unlike `max`, it is vectorised.
+        y[i + j] = np.maximum(
+            y[i + j],
+            np.maximum(np.maximum(x[a + j], x[b + j]), np.maximum(x[c + j], x[d + j])),
+        )
+
+
+@inner
+def _add_four(y, i, u, a, b, v, c, d, count):
+    """``y += u_a + u_b + v_c + v_d``."""
+    i, a, b, c, d = np.uint64(i), np.uint64(a), np.uint64(b), np.uint64(c), np.uint64(d)
+    for j in range(np.uint64(count)):
+        y[i + j] += (u[a + j] + u[b + j]) + (v[c + j] + v[d + j])
 
 
 @inner
@@ -215,25 +231,22 @@ def _average(w, out, p_u, kept, at_u, at_v, e, share, u, v, count):
 
 
 @inner
-def _add_half_product(y, i, g, t, p_u, e, count):
-    """``y += g p_u / 2``."""
-    i, t, e, half = np.uint64(i), np.uint64(t), np.uint64(e), y.dtype.type(0.5)
-    for j in range(np.uint64(count)):
-        y[i + j] += half * g[t + j] * p_u[e + j]
+def _shares(at_u, at_v, i, g, w, p_u, e, a, b, count):
+    """``g p_u / 2`` and ``g p_v / 2`` in the columns ``a <= j < b``, zero elsewhere."""
+    for y in (at_u, at_v):
+        fill(y[i : i + a], 0)
+        fill(y[i + b : i + count], 0)
+    i, e, half = np.uint64(i + a), np.uint64(e + a), at_u.dtype.type(0.5)
+    for j in range(np.uint64(b - a)):
+        share = half * p_u[e + j]
+        at_u[i + j] = g[e + j] * share
+        at_v[i + j] = g[e + j] * (w[e + j] - share)
 
 
 @inner
-def _add_other_half(y, i, g, t, w, p_u, e, count):
-    """``y += g (2 w - p_u) / 2``."""
-    i, t, e, half = np.uint64(i), np.uint64(t), np.uint64(e), y.dtype.type(0.5)
+def _gradient(out, at_u, at_v, t, w, p_u, e, back, u, v, count):
+    t, e, u, v = np.uint64(t), np.uint64(e), np.uint64(u), np.uint64(v)
     for j in range(np.uint64(count)):
-        y[i + j] += g[t + j] * (w[e + j] - half * p_u[e + j])
-
-
-@inner
-def _gradient(out, g, t, w, p_u, e, back, u, v, count):
-    t, e, u, v, half = np.uint64(t), np.uint64(e), np.uint64(u), np.uint64(v), g.dtype.type(0.5)
-    for j in range(np.uint64(count)):
-        g2, p = half * g[t + j], p_u[e + j]
+        p = p_u[e + j]
         p_v = w[e + j] + (w[e + j] - p)
-        out[e + j] = p * (g2 - back[u + j]) + p_v * (g2 - back[v + j])
+        out[e + j] = (at_u[t + j] - p * back[u + j]) + (at_v[t + j] - p_v * back[v + j])
