@@ -83,7 +83,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     graph                    :math:`HF+5HK`, other norms :math:`HF+8HK`; :math:`HF+14HK` if
                              nothing is compiled
     uGLR, compiled           :math:`HK+HC+2C+T(K+4C)`
-    uGTV, compiled           :math:`HK+HC+2C+T(3K+3CK+4C)`, of one layer without :math:`3CK`
+    uGTV, compiled           :math:`HK+HC+2C+T(3K+3CK+5C)`, up to two layers without :math:`3CK`
     uGLR+, compiled          :math:`HK+H+1+KC(C+1)/2+7C`, for :math:`C\le H`
     uGLR, layer by layer     :math:`HK+28HC`
     uGTV, layer by layer     :math:`HK+17HCK`
@@ -125,7 +125,7 @@ def _compiled_solver(c: ModelConfig, slots: int) -> int:
     channels = 1 if c.heads < threads else c.in_channels
     scratch = slots + 4 * channels
     if c.name == "ugtv":
-        scratch += 2 * slots + (3 * channels * slots if c.layers > 1 else 0)
+        scratch += 2 * slots + (3 * channels * slots if c.layers > 2 else 0) + channels
     busy = min(threads, c.heads * c.in_channels // channels)
     return (c.heads + 2) * c.in_channels + busy * scratch
 

@@ -22,8 +22,8 @@ SIZES = pytest.mark.parametrize(
     # The last one is more than a block of edges.
     [(7, 9, 5), (8, 6, 3), (9, 8, 7), (1, 5, 5), (6, 1, 5), (3, 2, 7), (1, 1, 3), (40, 37, 5)],
 )
-# The first layer makes the edge variables, the last one does not keep them.
-LAYERS = pytest.mark.parametrize("layers", [1, 2, 3])
+# The edge variables of the first layer are made in the second one, the last one does not keep its.
+LAYERS = pytest.mark.parametrize("layers", [1, 2, 3, 4])
 
 
 def problem(height, width, window, *, batch=2, channels=3, heads=2, layers=3, steps=4, seed=0):
@@ -90,7 +90,8 @@ def run(network, backend, height, width, window, channels=3, **options):
 
 def assert_gradients(gradients, expected):
     for name, gradient in expected.items():
-        scale = max(float(gradient.abs().max()), 1e-6)
+        # That of the last bias is zero but for rounding: distances do not depend on it.
+        scale = max(float(gradient.abs().max()), 1e-5)
         close = torch.isclose(gradients[name], gradient, rtol=1e-8, atol=1e-9 * scale)
         assert bool(close.all()), name
 
@@ -139,10 +140,10 @@ def test_gradients_of_any_number_of_channels_are_those_of_finite_differences(cha
     assert torch.autograd.gradcheck(function, inputs)
 
 
-@pytest.mark.parametrize(("layers", "states"), [(1, (0, 0)), (2, (3, 2)), (3, (3, 3))])
+@pytest.mark.parametrize(("layers", "states"), [(1, (0, 0)), (2, (0, 1)), (3, (3, 2)), (4, (3, 3))])
 def test_edge_variables_are_kept_between_layers_only(monkeypatch, layers, states):
-    # Of all 3 channels going forward; of one going back, after each layer but the last one, and
-    # their gradients.
+    # Of all 3 channels going forward; of one going back, after each layer but the first and the
+    # last one, and their gradients.
     grid, (w, x, *rest), by_layer = problem(5, 7, 5, batch=1, heads=1, layers=layers)
     asked = []
 

@@ -26,9 +26,9 @@ class NumbaGridSolvers:
 
     Threads work on different systems (a head of an image), each with its own scratch memory of
     about ``K + 4 C`` numbers a pixel for GLR and ``2 K + 4 C`` for GTV, with ``3 C K`` more for the
-    edge variables that go from layer to layer, if there are several; going back, a system keeps all
-    its directions (``layers * steps * C``) at once, and for GTV of several layers those of one
-    channel with its edge variables (``3 layers K``). A joint system is a whole image:
+    edge variables that go from layer to layer, if there are more than two; going back, a system
+    keeps all its directions (``layers * steps * C``) at once, and for GTV of several layers those
+    of one channel with its edge variables (``3 (layers - 1) K``). A joint system is a whole image:
     ``P K + 4 C`` with ``P = C (C + 1) / 2``, ``P K`` more and all directions going back.
     """
 
@@ -58,7 +58,7 @@ class NumbaGridSolvers:
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor,
         ratio: Tensor,
     ) -> Tensor:  # fmt: skip
-        kept = x.shape[1] // _groups(w, x) if len(threshold) > 1 else 0
+        kept = x.shape[1] // _groups(w, x) if len(threshold) > 2 else 0
         scratch = [self._edge_rows(2, x), self._edge_states(kept, x)]
         return self._forward(loops.gtv_forward, scratch, w, x, free, alpha, beta, threshold, ratio)
 
@@ -66,12 +66,11 @@ class NumbaGridSolvers:
         self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
         threshold: Tensor, ratio: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        layers = len(threshold)
         # As much at once as going forward, so that memory is used again.
         scratch = [
             self._edge_rows(2, x),
             (len(self.offsets), x.shape[2]),
-            self._edge_states(layers if layers > 1 else 0, x),
+            self._edge_states(len(threshold) - 1, x),
         ]
         return self._backward(
             loops.gtv_backward, scratch, g, w, x, free, alpha, beta, threshold, ratio

@@ -224,32 +224,36 @@ def _gtv_edges(flow, block, root, near, far, ratio, total, threshold):
 
 @inner
 def _gtv_start(
-    shifts, pad, root, x, before, after, in_place, ratio, total, threshold, r, p, f, block, work
+    l, shifts, pad, root, x0, x, before, after, in_place, ratio, total, threshold, r, p, f,
+    block, work,
 ):  # fmt: skip
-    """Update the edges, then ``r = p = f C^T (target - C x)``; the border of ``p`` stays zero.
+    """Update the edges in layer ``l``, then ``r = p = f C^T (target - C x)``; ``p`` has its border.
 
     ``before`` and ``after [C, K, blocks, BLOCK]`` are the edge variables, ``in_place`` the same
-    ones. In the first layer, where ``before`` is empty, they are those of ``x``; they are not kept
-    if ``after`` is empty.
+    ones; they are not kept if ``after`` is empty. Those of the first layer follow from its signal
+    ``x0``: they are made in the second one, where they are needed.
     """
     channels, n = r.shape
     for c in range(channels):
         fill(p[c], 0)
     for first in range(0, n, EDGES):
         flow, part = work[: min(EDGES, n - first)], first // EDGES
-        a, b = pad + first, pad + first + flow.shape[0]
+        u = slice(pad + first, pad + first + flow.shape[0])
         for k in range(shifts.shape[0]):
+            v = slice(u.start + shifts[k], u.stop + shifts[k])
             for c in range(channels):
-                edges = after[c, k, part] if after.shape[0] > 0 else block
-                near, far = x[c, a:b], x[c, a + shifts[k] : b + shifts[k]]
-                if before.shape[0] > 0:
-                    if not in_place:
-                        copy(edges, before[c, k, part])
-                    _gtv_edges(flow, edges, root[k, a:b], near, far, ratio, total, threshold)
+                if l == 0:
+                    _gtv_first_flow(flow, root[k, u], x[c, u], x[c, v], threshold[0])
                 else:
-                    if after.shape[0] > 0:
-                        _gtv_first_state(edges, root[k, a:b], near, far, threshold)
-                    _gtv_first_flow(flow, root[k, a:b], near, far, threshold)
+                    edges = after[c, k, part] if after.shape[0] > 0 else block
+                    if l == 1:
+                        _gtv_first_state(edges, root[k, u], x0[c, u], x0[c, v], threshold[0])
+                    elif not in_place:
+                        copy(edges, before[c, k, part])
+                    _gtv_edges(
+                        flow, edges, root[k, u], x[c, u], x[c, v], ratio[l], ratio[l] * total,
+                        threshold[l],
+                    )  # fmt: skip
                 _add_flow(flow, pad, shifts[k], first, p[c])
     for c in range(channels):
         for j in range(n):
@@ -264,8 +268,8 @@ def gtv_forward(
 ):  # fmt: skip
     """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations.
 
-    ``edges [2, K, pad + N]`` and, if there are several layers, ``state [C / groups, K, blocks,
-    BLOCK]`` are memory to work in.
+    ``edges [2, K, pad + N]`` and, if there are more than two layers, ``state [C / groups, K,
+    blocks, BLOCK]`` are memory to work in.
     """
     n, pad = height * width, border(shifts)
     heads, layers = alpha.shape[0], alpha.shape[1]
@@ -273,6 +277,7 @@ def gtv_forward(
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
     ww, root = edges[0], edges[1]
     xx = np.zeros((channels, n + 2 * pad), x.dtype)
+    x0 = np.zeros((channels if layers > 1 else 0, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
     work, block = np.empty(CHUNK, x.dtype), np.empty(BLOCK, x.dtype)
@@ -285,11 +290,14 @@ def gtv_forward(
             copy(xx[c, pad : pad + n], x[b, c0 + c])
         total = zero
         for l in range(layers):
-            # Nothing before the first layer, nothing kept of the last one.
-            before, after = state[: l * channels], state[: (layers - 1 - l) * channels]
+            if l == 1:
+                for c in range(channels):
+                    copy(x0[c, pad : pad + n], x[b, c0 + c])
+            # Nothing is kept of the last layer.
+            after = state[: (layers - 1 - l) * channels]
             _gtv_start(
-                shifts, pad, root, xx, before, after, l < layers - 1, ratio[l], ratio[l] * total,
-                threshold[l], r, directions[0], f, block, work,
+                l, shifts, pad, root, x0, xx, state, after, l < layers - 1, ratio, total, threshold,
+                r, directions[0], f, block, work,
             )  # fmt: skip
             total = -threshold[l]
             cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], zero, work)
@@ -391,8 +399,8 @@ def gtv_backward(
 ):  # fmt: skip
     """Gradients of `gtv_forward`, as `glr_backward`; of several layers one channel after the other.
 
-    ``edges [2, K, pad + N]``, ``groot [K, N]`` and, if there are several layers, ``states [layers,
-    K, blocks, BLOCK]`` are memory to work in.
+    ``edges [2, K, pad + N]``, ``groot [K, N]`` and, if there are several layers, ``states [layers -
+    1, K, blocks, BLOCK]`` are memory to work in.
     """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
@@ -405,8 +413,8 @@ def gtv_backward(
     gb = block[GRADIENT:]
     xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
-    # After the edge variables of all layers but the last, which are not kept.
-    gs = states[layers - 1 :]
+    # After the edge variables of all layers but the first and the last, which are not kept.
+    gs = states[max(layers - 2, 0) :]
     back = np.empty((channels, n + 2 * pad), x.dtype)
     q = np.zeros((channels, n + 2 * pad), x.dtype)
     r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
@@ -426,10 +434,10 @@ def gtv_backward(
         for l in range(layers):
             for c in range(channels):
                 copy(xs[l + 1, c], xs[l, c])
-            before, after = states[max(l - 1, 0) : l], states[l : min(l + 1, layers - 1)]
+            before, after = states[max(l - 2, 0) :], states[max(l - 1, 0) : min(l, layers - 2)]
             _gtv_start(
-                shifts, pad, root, xs[l], before, after, False, ratio[l], ratio[l] * total,
-                threshold[l], r, directions[l, 0], f, block, work,
+                l, shifts, pad, root, xs[0], xs[l], before, after, False, ratio, total, threshold,
+                r, directions[l, 0], f, block, work,
             )  # fmt: skip
             total = -threshold[l]
             cg(shifts, pad, ww, xs[l + 1], r, directions[l], f, alpha[h, l], beta[h, l], zero, work)
@@ -459,7 +467,12 @@ def gtv_backward(
                                 threshold[l],
                             )  # fmt: skip
                         else:
-                            copy(block[:BLOCK], states[l - 1, k, part])
+                            if l == 1:
+                                _gtv_first_state(
+                                    block, root[k, u], xs[0, c, u], xs[0, c, v], threshold[0]
+                                )
+                            else:
+                                copy(block[:BLOCK], states[l - 2, k, part])
                             gradients = _gtv_edges_gradient(
                                 block, root[k, u], xs[l, c, u], xs[l, c, v], q[c, u], q[c, v],
                                 ratio[l], total, threshold[l],
