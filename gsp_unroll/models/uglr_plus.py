@@ -104,8 +104,8 @@ class UGLRPlus(UnrolledNetwork):
         return JointGLRBlock(self.config, carry)
 
 
-# The compiled solver takes one thread an image. It is as fast as this many threads on the layers
-# one by one (measured on 512 x 768 pixels), so that few images on many cores go that way.
+# The compiled solver takes one thread an image. One layer after the other keeps all threads busy
+# but goes through memory: two threads take twice as long (512 x 768 pixels), this many as long.
 _SOLVES = 6
 
 

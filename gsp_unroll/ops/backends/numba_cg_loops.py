@@ -4,7 +4,7 @@ The image is one long row here, with zeros around it: the neighbour at ``(dr, dc
 is ``i + dr width + dc``, and weights are zero where that is not a neighbour.
 
 Names: ``w [K, pad + N]`` weights, ``x, p [C, pad + N + pad]`` signals with borders, ``r, f [C, N]``
-signals without (``f`` is 1 on free and 0 on observed pixels).
+signals without (``f`` is 1 on free and 0 on observed pixels), ``work [C * CHUNK]`` memory.
 
 A developer who edits this file or `numba_rows` also touches `numba_unrolled_loops` and
 `numba_joint_loops`: Numba's cache on disk looks at the file of the compiled function only.
@@ -79,6 +79,58 @@ def _add_four_flows(y, w, x, k, c, start, shift, other):
 
 
 @inner
+def laplacians(shifts, pad, w, x, first, last, out):
+    """As `laplacian` for all channels; channel ``c`` of ``out [C * CHUNK]`` from ``c CHUNK`` on."""
+    if x.shape[0] == 3:
+        fill(out, 0)
+        for k in range(0, shifts.shape[0], 2):
+            _add_flows_of_three(out, w, x, k, pad + first, shifts[k], shifts[k + 1], last - first)
+    else:
+        for c in range(x.shape[0]):
+            laplacian(shifts, pad, w, x, c, first, last, part(out, c, last - first))
+
+
+@inner
+def part(out, c, count):
+    """Channel ``c`` of what `laplacians` returns."""
+    return out[c * CHUNK : c * CHUNK + count]
+
+
+@inner
+def _add_flows_of_three(y, w, x, k, start, shift, other, count):
+    """As `_add_four_flows` for three channels: each weight is read once.
+
+    The channels of ``y`` are at constant distances, which LLVM needs not compare.
+    """
+    row, next_row = np.uint64(k), np.uint64(k + 1)
+    second, third = np.uint64(CHUNK), np.uint64(2 * CHUNK)
+    here, a, b = np.uint64(start), np.uint64(start + shift), np.uint64(start - shift)
+    d, e = np.uint64(start + other), np.uint64(start - other)
+    c0, c1, c2 = np.uint64(0), np.uint64(1), np.uint64(2)
+    for j in range(np.uint64(count)):
+        x0, x1, x2 = x[c0, here + j], x[c1, here + j], x[c2, here + j]
+        wa, wb, wd, we = w[row, here + j], w[row, b + j], w[next_row, here + j], w[next_row, e + j]
+        y[j] += (
+            wa * (x0 - x[c0, a + j])
+            + wb * (x0 - x[c0, b + j])
+            + wd * (x0 - x[c0, d + j])
+            + we * (x0 - x[c0, e + j])
+        )
+        y[second + j] += (
+            wa * (x1 - x[c1, a + j])
+            + wb * (x1 - x[c1, b + j])
+            + wd * (x1 - x[c1, d + j])
+            + we * (x1 - x[c1, e + j])
+        )
+        y[third + j] += (
+            wa * (x2 - x[c2, a + j])
+            + wb * (x2 - x[c2, b + j])
+            + wd * (x2 - x[c2, d + j])
+            + we * (x2 - x[c2, e + j])
+        )
+
+
+@inner
 def first_direction(r, p, f, a):
     """``r = p = -f a``."""
     for j in range(r.shape[0]):
@@ -101,11 +153,11 @@ def _cg_step(shifts, pad, w, x, r, p, following, f, alpha, beta, kappa, work):
     for first in range(0, n, CHUNK):
         last = min(first + CHUNK, n)
         a, b = pad + first, pad + last
+        laplacians(shifts, pad, w, p, first, last, work)
         for c in range(r.shape[0]):
-            laplacian(shifts, pad, w, p, c, first, last, work)
             cg_update(
                 x[c, a:b], r[c, first:last], p[c, a:b], following[c, a:b], f[c, first:last],
-                work[: last - first], alpha, beta, kappa,
+                part(work, c, last - first), alpha, beta, kappa,
             )  # fmt: skip
 
 
@@ -141,15 +193,19 @@ def direction_gradient(gp, gx, a, q, alpha, beta, kappa):
 
 
 @inner
-def add_inner(shifts, pad, scale, q, p, c, first, last, gw):
-    """``gw_k += scale (q_u - q_v) (p_u - p_v)`` for channel ``c``."""
+def add_inner(shifts, pad, scale, q, p, first, last, gw):
+    """``gw_k += scale sum_c (q_u - q_v) (p_u - p_v)``."""
     for k in range(0, shifts.shape[0], 2):
-        _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shifts[k], shifts[k + 1])
+        if q.shape[0] == 3:
+            _add_inner_of_three(gw, scale, q, p, k, pad, first, last, shifts[k], shifts[k + 1])
+        else:
+            for c in range(q.shape[0]):
+                _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shifts[k], shifts[k + 1])
 
 
 @inner
 def _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shift, other):
-    """Offsets ``k`` and ``k + 1`` of `add_inner`; unsigned indices as in `_add_four_flows`."""
+    """Offsets ``k`` and ``k + 1`` of a channel; unsigned indices as in `_add_four_flows`."""
     row, next_row, channel = np.uint64(k), np.uint64(k + 1), np.uint64(c)
     out, here = np.uint64(first), np.uint64(pad + first)
     a, b = np.uint64(pad + first + shift), np.uint64(pad + first + other)
@@ -157,6 +213,28 @@ def _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shift, other):
         v, h = q[channel, here + j], scale * p[channel, here + j]
         gw[row, out + j] += (v - q[channel, a + j]) * (h - scale * p[channel, a + j])
         gw[next_row, out + j] += (v - q[channel, b + j]) * (h - scale * p[channel, b + j])
+
+
+@inner
+def _add_inner_of_three(gw, scale, q, p, k, pad, first, last, shift, other):
+    """As `_add_two_inner` for three channels."""
+    row, next_row = np.uint64(k), np.uint64(k + 1)
+    out, here = np.uint64(first), np.uint64(pad + first)
+    a, b = np.uint64(pad + first + shift), np.uint64(pad + first + other)
+    c0, c1, c2 = np.uint64(0), np.uint64(1), np.uint64(2)
+    for j in range(np.uint64(last - first)):
+        q0, q1, q2 = q[c0, here + j], q[c1, here + j], q[c2, here + j]
+        p0, p1, p2 = p[c0, here + j], p[c1, here + j], p[c2, here + j]
+        gw[row, out + j] += scale * (
+            (q0 - q[c0, a + j]) * (p0 - p[c0, a + j])
+            + (q1 - q[c1, a + j]) * (p1 - p[c1, a + j])
+            + (q2 - q[c2, a + j]) * (p2 - p[c2, a + j])
+        )
+        gw[next_row, out + j] += scale * (
+            (q0 - q[c0, b + j]) * (p0 - p[c0, b + j])
+            + (q1 - q[c1, b + j]) * (p1 - p[c1, b + j])
+            + (q2 - q[c2, b + j]) * (p2 - p[c2, b + j])
+        )
 
 
 @inner
@@ -183,10 +261,10 @@ def cg_gradient(
         for first in range(0, n, CHUNK):
             last = min(first + CHUNK, n)
             a, b = pad + first, pad + last
+            laplacians(shifts, pad, w, q, first, last, work)
+            add_inner(shifts, pad, -alpha[k], q, p, first, last, gw)
             for c in range(channels):
-                laplacian(shifts, pad, w, q, c, first, last, work)
-                add_inner(shifts, pad, -alpha[k], q, p, c, first, last, gw)
-                aq, pp = work[: last - first], p[c, a:b]
+                aq, pp = part(work, c, last - first), p[c, a:b]
                 gkappa -= alpha[k] * dot(q[c, a:b], pp)
                 direction_gradient(
                     gp[c, first:last], gx[c, first:last], aq, q[c, a:b], alpha[k], beta[k], kappa

@@ -21,6 +21,7 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
     jit,
     laplacian,
     load_weights,
+    part,
     residual_gradient,
 )
 from gsp_unroll.ops.backends.numba_rows import add, add_scaled, copy, dot, fill, inner, take
@@ -84,7 +85,7 @@ def _load_gradient(offsets, weights, mix, height, width, gm, gw, gmix, row, clea
 
 @inner
 def _product(shifts, pad, m, x, first, last, out, work):
-    """``out = A x`` for the pixels ``first <= i < last``; channel ``c`` from ``c * CHUNK`` on."""
+    """``out = A x`` for the pixels ``first <= i < last``, laid out as by `laplacians`."""
     channels, count = x.shape[0], last - first
     fill(out, 0)
     if channels == 3:
@@ -97,7 +98,7 @@ def _product(shifts, pad, m, x, first, last, out, work):
             laplacian(
                 shifts, pad, m[_pair(min(c, d), max(c, d), channels)], x, d, first, last, work
             )
-            add(out[c * CHUNK : c * CHUNK + count], work[:count])
+            add(part(out, c, count), work[:count])
 
 
 @inner
@@ -205,7 +206,7 @@ def _start(shifts, pad, m, x, r, p, f, out, work):
         for c in range(r.shape[0]):
             first_direction(
                 r[c, first:last], p[c, pad + first : pad + last], f[c, first:last],
-                out[c * CHUNK : c * CHUNK + last - first],
+                part(out, c, last - first),
             )  # fmt: skip
 
 
@@ -222,7 +223,7 @@ def _cg(shifts, pad, m, x, r, directions, f, alpha, beta, kappa, out, work):
             for c in range(r.shape[0]):
                 cg_update(
                     x[c, a:b], r[c, first:last], p[c, a:b], following[c, a:b], f[c, first:last],
-                    out[c * CHUNK : c * CHUNK + last - first], alpha[k], beta[k], kappa,
+                    part(out, c, last - first), alpha[k], beta[k], kappa,
                 )  # fmt: skip
     for c in range(r.shape[0]):
         add_scaled(
@@ -282,7 +283,7 @@ def _cg_gradient(
             _product(shifts, pad, m, q, first, last, out, work)
             _add_outer(shifts, pad, -alpha[k], q, p, first, last, gm)
             for c in range(channels):
-                aq, qq, pp = out[c * CHUNK : c * CHUNK + last - first], q[c, a:b], p[c, a:b]
+                aq, qq, pp = part(out, c, last - first), q[c, a:b], p[c, a:b]
                 gxc = gx[c, first:last]
                 gkappa -= alpha[k] * dot(qq, pp)
                 direction_gradient(gp[c, first:last], gxc, aq, qq, alpha[k], beta[k], kappa)
@@ -337,5 +338,5 @@ def joint_glr_backward(
                 _product(shifts, pad, m, q, start, stop, product, work)
                 _add_outer(shifts, pad, -one, q, xs[l], start, stop, gm)
                 for c in range(channels):
-                    take(gx[s, c, start:stop], product[c * CHUNK : c * CHUNK + stop - start])
+                    take(gx[s, c, start:stop], part(product, c, stop - start))
         _load_gradient(offsets, w[s], mix, height, width, gm, gw[s], gmix[s], row, clean)

@@ -18,8 +18,9 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
     clear_unused,
     first_direction,
     jit,
-    laplacian,
+    laplacians,
     load_weights,
+    part,
 )
 from gsp_unroll.ops.backends.numba_rows import (
     add,
@@ -40,11 +41,11 @@ def _glr_start(shifts, pad, w, x, r, p, f, work):
     n = r.shape[1]
     for first in range(0, n, CHUNK):
         last = min(first + CHUNK, n)
+        laplacians(shifts, pad, w, x, first, last, work)
         for c in range(r.shape[0]):
-            laplacian(shifts, pad, w, x, c, first, last, work)
             first_direction(
                 r[c, first:last], p[c, pad + first : pad + last], f[c, first:last],
-                work[: last - first],
+                part(work, c, last - first),
             )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def glr_forward(
     xx = np.zeros((channels, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
-    work = np.empty(CHUNK, x.dtype)
+    work = np.empty(channels * CHUNK, x.dtype)
     for unit in range(first, last):
         s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
@@ -99,7 +100,7 @@ def glr_backward(
     directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
     q = np.zeros((channels, n + 2 * pad), x.dtype)
     r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
-    work = np.empty(CHUNK, x.dtype)
+    work = np.empty(channels * CHUNK, x.dtype)
     for s in range(first, last):
         b, h = s // heads, s % heads
         load_weights(offsets, w[s], height, width, pad, zero, ww)
@@ -124,10 +125,10 @@ def glr_backward(
             # The first residual is -f L x.
             for start in range(0, n, CHUNK):
                 stop = min(start + CHUNK, n)
+                laplacians(shifts, pad, ww, q, start, stop, work)
+                add_inner(shifts, pad, -one, q, xs[l], start, stop, gw[s])
                 for c in range(channels):
-                    laplacian(shifts, pad, ww, q, c, start, stop, work)
-                    take(gx[s, c, start:stop], work[: stop - start])
-                    add_inner(shifts, pad, -one, q, xs[l], c, start, stop, gw[s])
+                    take(gx[s, c, start:stop], part(work, c, stop - start))
         clear_unused(offsets, height, width, gw[s])
 
 
@@ -237,7 +238,7 @@ def _gtv_start(
     for c in range(channels):
         fill(p[c], 0)
     for first in range(0, n, EDGES):
-        flow, part = work[: min(EDGES, n - first)], first // EDGES
+        flow, number = work[: min(EDGES, n - first)], first // EDGES
         u = slice(pad + first, pad + first + flow.shape[0])
         for k in range(shifts.shape[0]):
             v = slice(u.start + shifts[k], u.stop + shifts[k])
@@ -245,11 +246,11 @@ def _gtv_start(
                 if l == 0:
                     _gtv_first_flow(flow, root[k, u], x[c, u], x[c, v], threshold[0])
                 else:
-                    edges = after[c, k, part] if after.shape[0] > 0 else block
+                    edges = after[c, k, number] if after.shape[0] > 0 else block
                     if l == 1:
                         _gtv_first_state(edges, root[k, u], x0[c, u], x0[c, v], threshold[0])
                     elif not in_place:
-                        copy(edges, before[c, k, part])
+                        copy(edges, before[c, k, number])
                     _gtv_edges(
                         flow, edges, root[k, u], x[c, u], x[c, v], ratio[l], ratio[l] * total,
                         threshold[l],
@@ -280,7 +281,7 @@ def gtv_forward(
     x0 = np.zeros((channels if layers > 1 else 0, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
-    work, block = np.empty(CHUNK, x.dtype), np.empty(BLOCK, x.dtype)
+    work, block = np.empty(channels * CHUNK, x.dtype), np.empty(BLOCK, x.dtype)
     for unit in range(first, last):
         s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
@@ -409,7 +410,7 @@ def gtv_backward(
     groups = x.shape[1] // channels
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
     ww, root = edges[0], edges[1]
-    work, block = np.empty(CHUNK, x.dtype), np.zeros(2 * BLOCK, x.dtype)
+    work, block = np.empty(channels * CHUNK, x.dtype), np.zeros(2 * BLOCK, x.dtype)
     gb = block[GRADIENT:]
     xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
@@ -452,13 +453,13 @@ def gtv_backward(
             for c in range(channels):
                 fill(back[c], 0)
             for start in range(0, n, EDGES):
-                count, part = min(EDGES, n - start), start // EDGES
+                count, number = min(EDGES, n - start), start // EDGES
                 u = slice(pad + start, pad + start + count)
                 for k in range(size):
                     v = slice(u.start + shifts[k], u.stop + shifts[k])
                     for c in range(channels):
                         if l < layers - 1:
-                            copy(gb, gs[c, k, part])
+                            copy(gb, gs[c, k, number])
                         elif layers > 1:
                             fill(gb, 0)
                         if l == 0:
@@ -472,7 +473,7 @@ def gtv_backward(
                                     block, root[k, u], xs[0, c, u], xs[0, c, v], threshold[0]
                                 )
                             else:
-                                copy(block[:BLOCK], states[l - 2, k, part])
+                                copy(block[:BLOCK], states[l - 2, k, number])
                             gradients = _gtv_edges_gradient(
                                 block, root[k, u], xs[l, c, u], xs[l, c, v], q[c, u], q[c, v],
                                 ratio[l], total, threshold[l],
@@ -481,7 +482,7 @@ def gtv_backward(
                             to_old += gradients[1]
                             gthreshold[s, l] += gradients[2]
                             gratio[s, l] += gradients[3]
-                            copy(gs[c, k, part], gb)
+                            copy(gs[c, k, number], gb)
                         add(groot[k, start : start + count], block[:count])
                         _add_flow(block[EDGES : EDGES + count], pad, shifts[k], start, back[c])
             for c in range(channels):
