@@ -84,7 +84,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
                              nothing is compiled
     uGLR, compiled           :math:`HK+HC+2C+T(K+4C)`
     uGTV, compiled           :math:`HK+HC+2C+T(3K+3CK+5C)`, up to two layers without :math:`3CK`
-    uGLR+, compiled          :math:`HK+H+1+KC(C+1)/2+7C`, for :math:`C\le H`
+    uGLR+, compiled          :math:`HK+H+1+KC(C+1)/2+7C`, for :math:`C\le\max(H,3)`
     uGLR, layer by layer     :math:`HK+28HC`
     uGTV, layer by layer     :math:`HK+17HCK`
     uGLR+, layer by layer    :math:`HK+3HC+12C`

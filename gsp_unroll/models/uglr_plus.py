@@ -105,13 +105,14 @@ class UGLRPlus(UnrolledNetwork):
 
 
 # The compiled solver takes one thread an image. One layer after the other keeps all threads busy
-# but goes through memory: two threads take twice as long (512 x 768 pixels), this many as long.
+# but goes through memory: two threads take twice as long (512 x 768 pixels). This many are a guess.
 _SOLVES = 6
 
 
 def has_few_channels(config: ModelConfig) -> bool:
     """Whether the compiled solver pays: it works with a matrix of C x C for each edge."""
-    return config.in_channels <= config.heads
+    # With three channels it has a way of its own, faster than one head.
+    return config.in_channels <= max(config.heads, 3)
 
 
 class JointGLRBlock(UnrolledBlock):

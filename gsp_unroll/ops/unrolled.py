@@ -98,7 +98,7 @@ def unrolled_joint_glr(
         beta: CG momenta ``[layers, steps]``; the last of each layer is not used.
         kappa: Proximal weights ``[layers]``.
         mix: Symmetric positive semidefinite :math:`S_h` that mix the channels of a node,
-            ``[heads, C, C]``.
+            ``[heads, C, C]``; of others the symmetric part.
 
     Returns:
         ``[B, C, N]``.

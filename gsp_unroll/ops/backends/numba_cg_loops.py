@@ -5,9 +5,6 @@ is ``i + dr width + dc``, and weights are zero where that is not a neighbour.
 
 Names: ``w [K, pad + N]`` weights, ``x, p [C, pad + N + pad]`` signals with borders, ``r, f [C, N]``
 signals without (``f`` is 1 on free and 0 on observed pixels), ``work [C * CHUNK]`` memory.
-
-A developer who edits this file or `numba_rows` also touches `numba_unrolled_loops` and
-`numba_joint_loops`: Numba's cache on disk looks at the file of the compiled function only.
 """
 
 from __future__ import annotations

@@ -5,9 +5,6 @@ systems and ``K`` offsets of the half window. Work is cut by rows: the rows of a
 numbered ``0 .. S H``, and each call does ``first <= row < last``. A row of a node quantity gathers
 from both ends of each offset and is written by one call only; nothing is added up across calls, so
 results do not depend on how the work was cut.
-
-A developer who edits `numba_rows` also touches this file: Numba's cache on disk looks at the file
-of the compiled function only.
 """
 
 from __future__ import annotations
@@ -30,6 +27,10 @@ from gsp_unroll.ops.backends.numba_rows import (
     subtract_product,
     weighted_difference,
 )
+
+# Numba's cache on disk looks at this file only: it has to change with what it compiles, see
+# tests/ops/test_ops_numba_cache.py.
+HELPERS = "65d1551100f9"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 # Pixels at a time: their rows stay in the cache.

@@ -26,6 +26,10 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
 )
 from gsp_unroll.ops.backends.numba_rows import add, add_scaled, copy, dot, fill, inner, take
 
+# Numba's cache on disk looks at this file only: it has to change with what it compiles, see
+# tests/ops/test_ops_numba_cache.py.
+HELPERS = "944377282569"
+
 # --- matrices for weights -------------------------------------------------------------------------
 
 

@@ -93,13 +93,6 @@ def take(y, a):
 
 
 @inner
-def subtract(y, a, b):
-    """``y = a - b``."""
-    for j in range(y.shape[0]):
-        y[j] = a[j] - b[j]
-
-
-@inner
 def copy(y, a):
     """``y = a``."""
     for j in range(y.shape[0]):

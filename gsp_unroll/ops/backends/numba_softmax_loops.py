@@ -5,9 +5,6 @@ rings of ``reach + 1`` lines, which stay in the cache; lines have ``reach`` plac
 for the neighbours of border pixels. Rows that the next range needs as well are computed by both.
 
 Indices are unsigned: a signed one may be negative, count from the end, and prevent SIMD.
-
-A developer who edits `numba_exp` or `numba_rows` also touches this file: Numba's cache on disk
-looks at the file of the compiled function only.
 """
 
 from __future__ import annotations
@@ -17,6 +14,10 @@ from numba import njit
 
 from gsp_unroll.ops.backends.numba_exp import exp_of_nonpositive
 from gsp_unroll.ops.backends.numba_rows import FAST, columns, fill, inner
+
+# Numba's cache on disk looks at this file only: it has to change with what it compiles, see
+# tests/ops/test_ops_numba_cache.py.
+HELPERS = "908a013b8960"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 

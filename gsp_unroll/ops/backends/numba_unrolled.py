@@ -25,11 +25,11 @@ class NumbaGridSolvers:
     """:class:`~gsp_unroll.ops.backends.base.UnrolledSolvers` of a grid on the CPU.
 
     Threads work on different systems (a head of an image), each with its own scratch memory of
-    about ``K + 4 C`` numbers a pixel for GLR and ``2 K + 4 C`` for GTV, with ``3 C K`` more for the
+    about ``K + 4 C`` numbers a pixel for GLR and ``2 K + 5 C`` for GTV, with ``3 C K`` more for the
     edge variables that go from layer to layer, if there are more than two; going back, a system
     keeps all its directions (``layers * steps * C``) at once, and for GTV of several layers those
     of one channel with its edge variables (``3 (layers - 1) K``). A joint system is a whole image:
-    ``P K + 4 C`` with ``P = C (C + 1) / 2``, ``P K`` more and all directions going back.
+    ``P K + 4 C + heads + 1``, ``P = C (C + 1) / 2``; going back ``P K`` more and all directions.
     """
 
     def __init__(self, grid: Grid) -> None:

@@ -32,6 +32,10 @@ from gsp_unroll.ops.backends.numba_rows import (
     take,
 )
 
+# Numba's cache on disk looks at this file only: it has to change with what it compiles, see
+# tests/ops/test_ops_numba_cache.py.
+HELPERS = "5f663ca7d524"
+
 # --- graph Laplacian regulariser ------------------------------------------------------------------
 
 
@@ -438,7 +442,7 @@ def gtv_backward(
             before, after = states[max(l - 2, 0) :], states[max(l - 1, 0) : min(l, layers - 2)]
             _gtv_start(
                 l, shifts, pad, root, xs[0], xs[l], before, after, False, ratio, total, threshold,
-                r, directions[l, 0], f, block, work,
+                r, directions[l, 0], f, block[:BLOCK], work,
             )  # fmt: skip
             total = -threshold[l]
             cg(shifts, pad, ww, xs[l + 1], r, directions[l], f, alpha[h, l], beta[h, l], zero, work)
