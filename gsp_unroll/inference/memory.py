@@ -84,7 +84,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
                              nothing is compiled
     uGLR, compiled           :math:`HK+HC+2C+T(K+4C)`
     uGTV, compiled           :math:`HK+HC+2C+T(3K+3CK+5C)`, up to two layers without :math:`3CK`
-    uGLR+, compiled          :math:`HK+H+1+KC(C+1)/2+7C`, for :math:`C\le\max(H,3)`
+    uGLR+, compiled          :math:`HK+H+KC(C+1)/2+7C`, for :math:`C\le\max(H,3)`
     uGLR, layer by layer     :math:`HK+28HC`
     uGTV, layer by layer     :math:`HK+17HCK`
     uGLR+, layer by layer    :math:`HK+3HC+12C`
@@ -120,7 +120,7 @@ def _compiled_solver(c: ModelConfig, slots: int) -> int:
     """Results, mask, and the scratch memory of :mod:`gsp_unroll.ops.backends.numba_unrolled`."""
     if c.name == "uglr-plus":
         pairs = c.in_channels * (c.in_channels + 1) // 2
-        return pairs * slots + c.heads + 1 + 7 * c.in_channels
+        return pairs * slots + c.heads + 7 * c.in_channels
     threads = torch.get_num_threads()
     channels = 1 if c.heads < threads else c.in_channels
     scratch = slots + 4 * channels

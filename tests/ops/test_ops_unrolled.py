@@ -88,8 +88,9 @@ def run(network, backend, height, width, window, channels=3, **options):
 
 def assert_gradients(gradients, expected):
     for name, gradient in expected.items():
-        # That of the last bias is zero but for rounding: distances do not depend on it.
-        scale = max(float(gradient.abs().max()), 1e-5)
+        # That of the last bias is rounding alone: distances do not depend on it.
+        smallest = 1e-5 if name.endswith("net.6.bias") else 1e-6
+        scale = max(float(gradient.abs().max()), smallest)
         close = torch.isclose(gradients[name], gradient, rtol=1e-8, atol=1e-9 * scale)
         assert bool(close.all()), name
 

@@ -40,22 +40,22 @@ def _pair(c, d, channels):
 
 
 @inner
-def _load_offset(offsets, weights, height, width, k, row, clean):
+def _load_offset(offsets, weights, height, width, k, clean):
     """``clean [heads, N]``: the weights of offset ``k``, zero where there is no edge."""
+    zero = clean.dtype.type(0)
     for h in range(weights.shape[0]):
         load_weights(
-            offsets[k : k + 1], weights[h, k : k + 1], height, width, 0, row.dtype.type(0), row
+            offsets[k : k + 1], weights[h, k : k + 1], height, width, 0, zero, clean[h : h + 1]
         )
-        copy(clean[h], row[0])
 
 
 @inner
-def _load(offsets, weights, mix, height, width, pad, m, row, clean):
+def _load(offsets, weights, mix, height, width, pad, m, clean):
     """``m`` of ``weights [heads, K, N]`` and the symmetric part of ``mix [heads, C, C]``."""
     heads, channels = mix.shape[0], mix.shape[1]
     half = mix.dtype.type(0.5)
     for k in range(offsets.shape[0]):
-        _load_offset(offsets, weights, height, width, k, row, clean)
+        _load_offset(offsets, weights, height, width, k, clean)
         for c in range(channels):
             for d in range(c, channels):
                 entry = m[_pair(c, d, channels), k]
@@ -65,12 +65,12 @@ def _load(offsets, weights, mix, height, width, pad, m, row, clean):
 
 
 @inner
-def _load_gradient(offsets, weights, mix, height, width, gm, gw, gmix, row, clean):
+def _load_gradient(offsets, weights, mix, height, width, gm, gw, gmix, clean):
     """Back through `_load`, from ``gm [K, pairs, N]``; adds to ``gmix``."""
     heads, channels = mix.shape[0], mix.shape[1]
     half = mix.dtype.type(0.5)
     for k in range(offsets.shape[0]):
-        _load_offset(offsets, weights, height, width, k, row, clean)
+        _load_offset(offsets, weights, height, width, k, clean)
         for h in range(heads):
             fill(gw[h, k], 0)
             for c in range(channels):
@@ -244,13 +244,13 @@ def joint_glr_forward(
     ``m [pairs, K, pad + N]`` is memory to work in.
     """
     n, pad, channels = height * width, border(shifts), x.shape[1]
-    row, clean = np.empty((1, n), x.dtype), np.empty((w.shape[1], n), x.dtype)
+    clean = np.empty((w.shape[1], n), x.dtype)
     xx = np.zeros((channels, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
     product, work = np.empty(channels * CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
     for s in range(first, last):
-        _load(offsets, w[s], mix, height, width, pad, m, row, clean)
+        _load(offsets, w[s], mix, height, width, pad, m, clean)
         for c in range(channels):
             copy(xx[c, pad : pad + n], x[s, c])
         for l in range(alpha.shape[0]):
@@ -309,14 +309,14 @@ def joint_glr_backward(
     n, pad, channels = height * width, border(shifts), x.shape[1]
     layers, steps = alpha.shape
     one = x.dtype.type(1)
-    row, clean = np.empty((1, n), x.dtype), np.empty((w.shape[1], n), x.dtype)
+    clean = np.empty((w.shape[1], n), x.dtype)
     xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
     q = np.zeros((channels, n + 2 * pad), x.dtype)
     r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
     product, work = np.empty(channels * CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
     for s in range(first, last):
-        _load(offsets, w[s], mix, height, width, pad, m, row, clean)
+        _load(offsets, w[s], mix, height, width, pad, m, clean)
         for c in range(channels):
             copy(xs[0, c, pad : pad + n], x[s, c])
             copy(gx[s, c], g[s, c])
@@ -343,4 +343,4 @@ def joint_glr_backward(
                 _add_outer(shifts, pad, -one, q, xs[l], start, stop, gm)
                 for c in range(channels):
                     take(gx[s, c, start:stop], part(product, c, stop - start))
-        _load_gradient(offsets, w[s], mix, height, width, gm, gw[s], gmix[s], row, clean)
+        _load_gradient(offsets, w[s], mix, height, width, gm, gw[s], gmix[s], clean)

@@ -29,7 +29,7 @@ class NumbaGridSolvers:
     edge variables that go from layer to layer, if there are more than two; going back, a system
     keeps all its directions (``layers * steps * C``) at once, and for GTV of several layers those
     of one channel with its edge variables (``3 (layers - 1) K``). A joint system is a whole image:
-    ``P K + 4 C + heads + 1``, ``P = C (C + 1) / 2``; going back ``P K`` more and all directions.
+    ``P K + 4 C + heads``, ``P = C (C + 1) / 2``; going back ``P K`` more and all directions.
     """
 
     def __init__(self, grid: Grid) -> None:
