@@ -75,15 +75,17 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     r"""Bytes for each pixel of a tile while ``block`` restores it without gradients.
 
     The largest of three parts, in numbers for each pixel, with :math:`C` channels, :math:`H` heads,
-    :math:`F` features, :math:`K` edges (half the window), :math:`A=\max(maps,HF)`, and :math:`T`
-    threads that each work on a head or, if there are more threads than heads, on a channel of it:
+    :math:`F` features, :math:`K` edges (half the window), :math:`A=\max(maps,HF)`, :math:`L`
+    layers, and :math:`T` threads that each work on a head or, if there are more threads than heads,
+    on a channel of it:
 
     =======================  ===============================================================
     features                 :math:`3.2A`
     graph                    :math:`HF+5HK`, other norms :math:`HF+8HK`; :math:`HF+14HK` if
                              nothing is compiled
     uGLR, compiled           :math:`HK+HC+2C+T(K+4C)`
-    uGTV, compiled           :math:`HK+HC+2C+T(3K+3CK+5C)`, up to two layers without :math:`3CK`
+    uGTV, compiled           :math:`HK+HC+2C+T(3K+4C+\min(L,4)C)`; :math:`3TCK` more for
+                             six layers or more
     uGLR+, compiled          :math:`HK+H+KC(C+1)/2+7C`, for :math:`C\le\max(H,3)`
     uGLR, layer by layer     :math:`HK+28HC`
     uGTV, layer by layer     :math:`HK+17HCK`
@@ -125,7 +127,12 @@ def _compiled_solver(c: ModelConfig, slots: int) -> int:
     channels = 1 if c.heads < threads else c.in_channels
     scratch = slots + 4 * channels
     if c.name == "ugtv":
-        scratch += 2 * slots + (3 * channels * slots if c.layers > 2 else 0) + channels
+        # Not at the top: without Numba it cannot be imported, and nothing is compiled.
+        from gsp_unroll.ops.backends.numba_unrolled_loops import KEPT, number_kept
+
+        scratch += 2 * slots + min(c.layers, KEPT) * channels
+        if number_kept(c.layers) > 0:
+            scratch += 3 * channels * slots
     busy = min(threads, c.heads * c.in_channels // channels)
     return (c.heads + 2) * c.in_channels + busy * scratch
 

@@ -74,7 +74,7 @@ def peak_bytes(call) -> int:
         {"heads": 1, "maps": 8, "features": 4},
         {"in_channels": 1, "window": 7},
         {"norm": "symmetric"},
-        {"layers": 3},
+        {"layers": 6},
         {"maps": 200},
     ],
     ids=str,

@@ -22,8 +22,8 @@ SIZES = pytest.mark.parametrize(
     # The last one is more than a block of edges.
     [(7, 9, 5), (8, 6, 3), (9, 8, 7), (1, 5, 5), (6, 1, 5), (3, 2, 7), (1, 1, 3), (40, 37, 5)],
 )
-# The edge variables of the first layer are made in the second one, the last one does not keep its.
-LAYERS = pytest.mark.parametrize("layers", [1, 2, 3, 4])
+# With six layers edge variables are kept once, see `numba_unrolled_loops.KEPT`.
+LAYERS = pytest.mark.parametrize("layers", [1, 2, 3, 6])
 
 
 def problem(height, width, window, *, batch=2, channels=3, heads=2, layers=3, steps=4, seed=0):
@@ -139,10 +139,24 @@ def test_gradients_of_any_number_of_channels_are_those_of_finite_differences(cha
     assert torch.autograd.gradcheck(function, inputs)
 
 
-@pytest.mark.parametrize(("layers", "states"), [(1, (0, 0)), (2, (0, 1)), (3, (3, 2)), (4, (3, 3))])
-def test_edge_variables_are_kept_between_layers_only(monkeypatch, layers, states):
-    # Of all 3 channels going forward; of one going back, after each layer but the first and the
-    # last one, and their gradients.
+@pytest.mark.parametrize("layers", [7, 11])
+@pytest.mark.parametrize(("height", "width"), [(7, 9), (40, 37)])
+def test_many_layers_are_the_layers_one_by_one(layers, height, width):
+    value, gradients = run(UGTV, "native", height, width, 5, layers=layers)
+    expected, layerwise = run(UGTV, "torch", height, width, 5, layers=layers)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-13)
+    assert_gradients(gradients, layerwise)
+
+
+@pytest.mark.parametrize(
+    ("layers", "forward", "kept", "gradients"),
+    [(1, 0, 0, 0), (2, 0, 0, 0), (3, 0, 0, 3), (5, 0, 0, 3), (6, 3, 1, 3), (9, 3, 1, 3),
+     (10, 3, 2, 3)],
+)  # fmt: skip
+def test_edge_variables_are_kept_after_every_fourth_layer(
+    monkeypatch, layers, forward, kept, gradients
+):
+    # Of 3 channels; their gradients unless these come from the last layer.
     grid, (w, x, *rest), by_layer = problem(5, 7, 5, batch=1, heads=1, layers=layers)
     asked = []
 
@@ -158,7 +172,8 @@ def test_edge_variables_are_kept_between_layers_only(monkeypatch, layers, states
     finally:
         torch.set_num_threads(threads)
     edges = len(grid.offsets), 1, numba_unrolled_loops.BLOCK
-    assert [shape[0] for shape in asked if shape[1:] == edges] == list(states)
+    asked = [shape[:-3] for shape in asked if shape[-3:] == edges]
+    assert asked == [(forward,), (kept, 3), (gradients,)]
 
 
 @PRIORS

@@ -25,10 +25,11 @@ class NumbaGridSolvers:
     """:class:`~gsp_unroll.ops.backends.base.UnrolledSolvers` of a grid on the CPU.
 
     Threads work on different systems (a head of an image), each with its own scratch memory of
-    about ``K + 4 C`` numbers a pixel for GLR and ``2 K + 5 C`` for GTV, with ``3 C K`` more for the
-    edge variables that go from layer to layer, if there are more than two; going back, a system
-    keeps all its directions (``layers * steps * C``) at once, and for GTV of several layers those
-    of one channel with its edge variables (``3 (layers - 1) K``). A joint system is a whole image:
+    about ``K + 4 C`` numbers a pixel for GLR and ``2 K + 8 C`` for GTV, with ``3 C K`` more for the
+    edge variables if there are six layers or more; going back, a system keeps all its directions
+    (``layers * steps * C``) at once, and for GTV of three layers or more ``3 C K`` for what comes
+    back to the edge variables, and as many for each time that they are kept (every fourth layer).
+    A joint system is a whole image:
     ``P K + 4 C + heads``, ``P = C (C + 1) / 2``; going back ``P K`` more and all directions.
     """
 
@@ -58,7 +59,7 @@ class NumbaGridSolvers:
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor,
         ratio: Tensor,
     ) -> Tensor:  # fmt: skip
-        kept = x.shape[1] // _groups(w, x) if len(threshold) > 2 else 0
+        kept = x.shape[1] // _groups(w, x) if loops.number_kept(len(threshold)) > 0 else 0
         scratch = [self._edge_rows(2, x), self._edge_states(kept, x)]
         return self._forward(loops.gtv_forward, scratch, w, x, free, alpha, beta, threshold, ratio)
 
@@ -66,11 +67,12 @@ class NumbaGridSolvers:
         self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
         threshold: Tensor, ratio: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        # As much at once as going forward, so that memory is used again.
+        kept = loops.number_kept(len(threshold))
         scratch = [
             self._edge_rows(2, x),
             (len(self.offsets), x.shape[2]),
-            self._edge_states(len(threshold) - 1, x),
+            (kept, *self._edge_states(x.shape[1], x)),
+            self._edge_states(x.shape[1] if len(threshold) > 2 else 0, x),
         ]
         return self._backward(
             loops.gtv_backward, scratch, g, w, x, free, alpha, beta, threshold, ratio

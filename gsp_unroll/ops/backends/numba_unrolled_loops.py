@@ -145,6 +145,15 @@ def glr_backward(
 EDGES = CHUNK
 BLOCK = 3 * EDGES
 
+# They are kept after every fourth layer only. Those of the layers between are made again, from the
+# signals, while a block of them stays in the first-level cache: sooner done than read from memory.
+KEPT = 4
+
+
+def number_kept(layers: int) -> int:
+    """How often the edge variables are kept: layers from which two or more are still to come."""
+    return max(layers - 2, 0) // KEPT
+
 
 @inner
 def _load_roots(offsets, weights, height, width, pad, floor, w, root):
@@ -228,15 +237,51 @@ def _gtv_edges(flow, block, root, near, far, ratio, total, threshold):
 
 
 @inner
+def _gtv_update(block, root, near, far, ratio, total, threshold):
+    """As `_gtv_edges`, without the flow."""
+    half = block.dtype.type(0.5)
+    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
+    for j in range(np.uint64(root.shape[0])):
+        c = root[j] * (near[j] - far[j])
+        v1, v2, ua = _updated(
+            block[j], block[second + j], block[third + j], c, ratio, total, threshold, half
+        )
+        block[j] = v1
+        block[second + j] = v2
+        block[third + j] = ua
+
+
+@inner
+def _last_kept(l):
+    """The layer after which edge variables were kept last before layer ``l``; 0 = none yet."""
+    return (l - 1) // KEPT * KEPT
+
+
+@inner
+def _gtv_before(block, l, kept, root, xs, c, u, v, ratio, threshold):
+    """The edge variables of channel ``c`` before layer ``l > 0``.
+
+    ``kept`` are those after layer `_last_kept`. The edges are of ``root`` and from pixels ``u`` to
+    ``v``; the signal of layer ``m`` is ``xs[m % len(xs)]``.
+    """
+    start = _last_kept(l)
+    if start == 0:
+        _gtv_first_state(block, root, xs[0, c, u], xs[0, c, v], threshold[0])
+    else:
+        copy(block[:BLOCK], kept)
+    for m in range(start + 1, l):
+        x = xs[m % xs.shape[0], c]
+        _gtv_update(block, root, x[u], x[v], ratio[m], -ratio[m] * threshold[m - 1], threshold[m])
+
+
+@inner
 def _gtv_start(
-    l, shifts, pad, root, x0, x, before, after, in_place, ratio, total, threshold, r, p, f,
-    block, work,
+    l, shifts, pad, root, xs, before, after, ratio, threshold, r, p, f, block, work
 ):  # fmt: skip
     """Update the edges in layer ``l``, then ``r = p = f C^T (target - C x)``; ``p`` has its border.
 
-    ``before`` and ``after [C, K, blocks, BLOCK]`` are the edge variables, ``in_place`` the same
-    ones; they are not kept if ``after`` is empty. Those of the first layer follow from its signal
-    ``x0``: they are made in the second one, where they are needed.
+    ``xs`` and ``before [C, K, blocks, BLOCK]`` as in `_gtv_before`; the edge variables are left in
+    ``after`` of this shape, unless it is empty.
     """
     channels, n = r.shape
     for c in range(channels):
@@ -247,23 +292,29 @@ def _gtv_start(
         for k in range(shifts.shape[0]):
             v = slice(u.start + shifts[k], u.stop + shifts[k])
             for c in range(channels):
+                x, roots = xs[l % xs.shape[0], c], root[k, u]
                 if l == 0:
-                    _gtv_first_flow(flow, root[k, u], x[c, u], x[c, v], threshold[0])
+                    _gtv_first_flow(flow, roots, x[u], x[v], threshold[0])
                 else:
-                    edges = after[c, k, number] if after.shape[0] > 0 else block
-                    if l == 1:
-                        _gtv_first_state(edges, root[k, u], x0[c, u], x0[c, v], threshold[0])
-                    elif not in_place:
-                        copy(edges, before[c, k, number])
+                    kept = before[c, k, number] if _last_kept(l) > 0 else block
+                    _gtv_before(block, l, kept, roots, xs, c, u, v, ratio, threshold)
                     _gtv_edges(
-                        flow, edges, root[k, u], x[c, u], x[c, v], ratio[l], ratio[l] * total,
+                        flow, block, roots, x[u], x[v], ratio[l], -ratio[l] * threshold[l - 1],
                         threshold[l],
                     )  # fmt: skip
+                    if after.shape[0] > 0:
+                        copy(after[c, k, number], block)
                 _add_flow(flow, pad, shifts[k], first, p[c])
     for c in range(channels):
         for j in range(n):
             r[c, j] = f[c, j] * p[c, pad + j]
             p[c, pad + j] = r[c, j]
+
+
+@inner
+def _is_kept(l, layers):
+    """Whether the edge variables after layer ``l`` are kept: somebody needs them."""
+    return l > 0 and l % KEPT == 0 and l < layers - 1
 
 
 @jit
@@ -273,16 +324,15 @@ def gtv_forward(
 ):  # fmt: skip
     """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations.
 
-    ``edges [2, K, pad + N]`` and, if there are more than two layers, ``state [C / groups, K,
-    blocks, BLOCK]`` are memory to work in.
+    ``edges [2, K, pad + N]`` and, if some edge variables are kept, ``state [C / groups, K, blocks,
+    BLOCK]`` are memory to work in.
     """
     n, pad = height * width, border(shifts)
     heads, layers = alpha.shape[0], alpha.shape[1]
     channels = x.shape[1] // groups
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
     ww, root = edges[0], edges[1]
-    xx = np.zeros((channels, n + 2 * pad), x.dtype)
-    x0 = np.zeros((channels if layers > 1 else 0, n + 2 * pad), x.dtype)
+    xs = np.zeros((min(layers, KEPT) + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
     work, block = np.empty(channels * CHUNK, x.dtype), np.empty(BLOCK, x.dtype)
@@ -292,22 +342,18 @@ def gtv_forward(
         _load_roots(offsets, w[s], height, width, pad, floor, ww, root)
         f = free[b, c0 : c0 + channels]
         for c in range(channels):
-            copy(xx[c, pad : pad + n], x[b, c0 + c])
-        total = zero
+            copy(xs[0, c, pad : pad + n], x[b, c0 + c])
         for l in range(layers):
-            if l == 1:
-                for c in range(channels):
-                    copy(x0[c, pad : pad + n], x[b, c0 + c])
-            # Nothing is kept of the last layer.
-            after = state[: (layers - 1 - l) * channels]
+            xx = xs[(l + 1) % xs.shape[0]]
             _gtv_start(
-                l, shifts, pad, root, x0, xx, state, after, l < layers - 1, ratio, total, threshold,
-                r, directions[0], f, block, work,
+                l, shifts, pad, root, xs, state, state if _is_kept(l, layers) else state[:0],
+                ratio, threshold, r, directions[0], f, block, work,
             )  # fmt: skip
-            total = -threshold[l]
+            for c in range(channels):
+                copy(xx[c], xs[l % xs.shape[0], c])
             cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], zero, work)
         for c in range(channels):
-            copy(out[s, c0 + c], xx[c, pad : pad + n])
+            copy(out[s, c0 + c], xs[layers % xs.shape[0], c, pad : pad + n])
 
 
 @inner
@@ -389,6 +435,23 @@ def _gtv_first_gradient(block, roots, x, x_far, q, q_far, threshold):
 
 
 @inner
+def _gtv_back(block, l, states, root, xs, q, c, k, number, u, v, ratio, threshold):
+    """Back through layer ``l``, as `_gtv_edges_gradient`: of channel ``c`` and edges as there."""
+    x_near, x_far, q_near, q_far = xs[l, c, u], xs[l, c, v], q[c, u], q[c, v]
+    if l == 0:
+        zero = threshold[0] - threshold[0]
+        first = _gtv_first_gradient(block, root, x_near, x_far, q_near, q_far, threshold[0])
+        return zero, zero, first, zero
+    before = _last_kept(l) // KEPT
+    kept = states[before - 1, c, k, number] if before > 0 else block
+    _gtv_before(block, l, kept, root, xs, c, u, v, ratio, threshold)
+    return _gtv_edges_gradient(
+        block, root, x_near, x_far, q_near, q_far, ratio[l], -ratio[l] * threshold[l - 1],
+        threshold[l],
+    )  # fmt: skip
+
+
+@inner
 def _add_root_gradient(gw, weights, root, groot, floor):
     """``gw += groot / (2 root)``; zero where the weight was raised to the smallest one."""
     half, zero = root.dtype.type(0.5), root.dtype.type(0)
@@ -400,59 +463,54 @@ def _add_root_gradient(gw, weights, root, groot, floor):
 @jit
 def gtv_backward(
     offsets, shifts, height, width, w, x, free, alpha, beta, threshold, ratio, g,
-    gw, gx, galpha, gbeta, gthreshold, gratio, edges, groot, states, first, last,
+    gw, gx, galpha, gbeta, gthreshold, gratio, edges, groot, states, gs, first, last,
 ):  # fmt: skip
-    """Gradients of `gtv_forward`, as `glr_backward`; of several layers one channel after the other.
+    """Gradients of `gtv_forward`, as `glr_backward`.
 
-    ``edges [2, K, pad + N]``, ``groot [K, N]`` and, if there are several layers, ``states [layers -
-    1, K, blocks, BLOCK]`` are memory to work in.
+    ``edges [2, K, pad + N]``, ``groot [K, N]``, ``states [kept, C, K, blocks, BLOCK]`` and, if
+    there are more than two layers, ``gs [C, K, blocks, BLOCK]`` are memory to work in. What comes
+    back to the edge variables before the last layer is made again in the layer before, too.
     """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
-    # One layer keeps no edge variables and takes all channels at once.
-    channels = x.shape[1] if layers == 1 else 1
-    groups = x.shape[1] // channels
+    channels = x.shape[1]
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
     ww, root = edges[0], edges[1]
     work, block = np.empty(channels * CHUNK, x.dtype), np.zeros(2 * BLOCK, x.dtype)
     gb = block[GRADIENT:]
     xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
-    # After the edge variables of all layers but the first and the last, which are not kept.
-    gs = states[max(layers - 2, 0) :]
     back = np.empty((channels, n + 2 * pad), x.dtype)
-    q = np.zeros((channels, n + 2 * pad), x.dtype)
+    # Of the last layer, and of the one at hand.
+    qs = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
-    for unit in range(first * groups, last * groups):
-        s, c0 = unit // groups, unit % groups * channels
+    for s in range(first, last):
         b, h = s // heads, s % heads
-        f, gxc = free[b, c0 : c0 + channels], gx[s, c0 : c0 + channels]
-        if c0 == 0:
-            _load_roots(offsets, w[s], height, width, pad, floor, ww, root)
-            for k in range(size):
-                fill(gw[s, k], 0)
-                fill(groot[k], 0)
+        f = free[b]
+        _load_roots(offsets, w[s], height, width, pad, floor, ww, root)
+        for k in range(size):
+            fill(gw[s, k], 0)
+            fill(groot[k], 0)
         for c in range(channels):
-            copy(xs[0, c, pad : pad + n], x[b, c0 + c])
-            copy(gxc[c], g[s, c0 + c])
-        total = zero
+            copy(xs[0, c, pad : pad + n], x[b, c])
+            copy(gx[s, c], g[s, c])
         for l in range(layers):
+            kept = _last_kept(l) // KEPT
+            _gtv_start(
+                l, shifts, pad, root, xs, states[kept - 1] if kept > 0 else gs,
+                states[l // KEPT - 1] if _is_kept(l, layers) else gs[:0],
+                ratio, threshold, r, directions[l, 0], f, block[:BLOCK], work,
+            )  # fmt: skip
             for c in range(channels):
                 copy(xs[l + 1, c], xs[l, c])
-            before, after = states[max(l - 2, 0) :], states[max(l - 1, 0) : min(l, layers - 2)]
-            _gtv_start(
-                l, shifts, pad, root, xs[0], xs[l], before, after, False, ratio, total, threshold,
-                r, directions[l, 0], f, block[:BLOCK], work,
-            )  # fmt: skip
-            total = -threshold[l]
             cg(shifts, pad, ww, xs[l + 1], r, directions[l], f, alpha[h, l], beta[h, l], zero, work)
         gtotal = zero
         for l in range(layers - 1, -1, -1):
+            q = qs[0 if l == layers - 1 else 1]
             cg_gradient(
                 shifts, pad, ww, directions[l], f, alpha[h, l], beta[h, l], zero,
-                gxc, r, gp, q, gw[s], galpha[s, l], gbeta[s, l], work,
+                gx[s], r, gp, q, gw[s], galpha[s, l], gbeta[s, l], work,
             )  # fmt: skip
-            total = -ratio[l] * threshold[l - 1] if l > 0 else zero
             to_old = zero
             for c in range(channels):
                 fill(back[c], 0)
@@ -461,42 +519,35 @@ def gtv_backward(
                 u = slice(pad + start, pad + start + count)
                 for k in range(size):
                     v = slice(u.start + shifts[k], u.stop + shifts[k])
+                    roots = root[k, u]
                     for c in range(channels):
-                        if l < layers - 1:
+                        if l < layers - 2:
                             copy(gb, gs[c, k, number])
-                        elif layers > 1:
-                            fill(gb, 0)
-                        if l == 0:
-                            gthreshold[s, l] += _gtv_first_gradient(
-                                block, root[k, u], xs[l, c, u], xs[l, c, v], q[c, u], q[c, v],
-                                threshold[l],
-                            )  # fmt: skip
                         else:
-                            if l == 1:
-                                _gtv_first_state(
-                                    block, root[k, u], xs[0, c, u], xs[0, c, v], threshold[0]
-                                )
-                            else:
-                                copy(block[:BLOCK], states[l - 2, k, number])
-                            gradients = _gtv_edges_gradient(
-                                block, root[k, u], xs[l, c, u], xs[l, c, v], q[c, u], q[c, v],
-                                ratio[l], total, threshold[l],
+                            fill(gb, 0)
+                        if l == layers - 2:
+                            _gtv_back(
+                                block, l + 1, states, roots, xs, qs[0], c, k, number, u, v, ratio,
+                                threshold,
                             )  # fmt: skip
-                            gtotal += gradients[0]
-                            to_old += gradients[1]
-                            gthreshold[s, l] += gradients[2]
-                            gratio[s, l] += gradients[3]
+                        gradients = _gtv_back(
+                            block, l, states, roots, xs, q, c, k, number, u, v, ratio, threshold
+                        )
+                        gtotal += gradients[0]
+                        to_old += gradients[1]
+                        gthreshold[s, l] += gradients[2]
+                        gratio[s, l] += gradients[3]
+                        if 0 < l < layers - 1:
                             copy(gs[c, k, number], gb)
                         add(groot[k, start : start + count], block[:count])
                         _add_flow(block[EDGES : EDGES + count], pad, shifts[k], start, back[c])
             for c in range(channels):
-                add(gxc[c], back[c, pad : pad + n])
+                add(gx[s, c], back[c, pad : pad + n])
             # The new total is -threshold; the old one, zero at first, was scaled by the ratio.
             gthreshold[s, l] -= gtotal
             if l > 0:
                 gratio[s, l] -= to_old * threshold[l - 1]
             gtotal = ratio[l] * to_old
-        if c0 + channels == x.shape[1]:
-            for k in range(size):
-                _add_root_gradient(gw[s, k], w[s, k], root[k, pad:], groot[k], floor)
-            clear_unused(offsets, height, width, gw[s])
+        for k in range(size):
+            _add_root_gradient(gw[s, k], w[s, k], root[k, pad:], groot[k], floor)
+        clear_unused(offsets, height, width, gw[s])
