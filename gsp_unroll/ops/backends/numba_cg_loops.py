@@ -27,11 +27,14 @@ jit = njit(nogil=True, cache=True, fastmath=FAST)
 
 # Pixels at a time: their rows of x, w and the result fit in the first-level cache.
 CHUNK = 1024
+# Numbers (float32) in a cache line.
+LINE = 16
 
 
 @inner
 def border(shifts):
-    return shifts[-1]
+    """Zeros around the image, in whole cache lines, so that its first pixel starts one."""
+    return -(-shifts[-1] // LINE) * LINE
 
 
 @inner
@@ -51,7 +54,6 @@ def laplacian(shifts, pad, w, x, c, first, last, out):
     """``out = (L x)_c`` for the pixels ``first <= i < last``."""
     y = out[: last - first]
     fill(y, 0)
-    # The half window has an even number of offsets, whatever its size.
     for k in range(0, shifts.shape[0], 2):
         _add_four_flows(y, w, x, k, c, pad + first, shifts[k], shifts[k + 1])
 
@@ -80,8 +82,12 @@ def laplacians(shifts, pad, w, x, first, last, out):
     """As `laplacian` for all channels; channel ``c`` of ``out [C * CHUNK]`` from ``c CHUNK`` on."""
     if x.shape[0] == 3:
         fill(out, 0)
-        for k in range(0, shifts.shape[0], 2):
-            _add_flows_of_three(out, w, x, k, pad + first, shifts[k], shifts[k + 1], last - first)
+        # The half window has 4, 12, 24, ... offsets, a multiple of four whatever its size.
+        for k in range(0, shifts.shape[0], 4):
+            _add_flows_of_three(
+                out, w, x, k, pad + first, shifts[k], shifts[k + 1], shifts[k + 2], shifts[k + 3],
+                last - first,
+            )  # fmt: skip
     else:
         for c in range(x.shape[0]):
             laplacian(shifts, pad, w, x, c, first, last, part(out, c, last - first))
@@ -94,36 +100,46 @@ def part(out, c, count):
 
 
 @inner
-def _add_flows_of_three(y, w, x, k, start, shift, other, count):
-    """As `_add_four_flows` for three channels: each weight is read once.
+def _flows(wa, wb, x, a, b):
+    """Flow from the neighbours at both ends of an offset."""
+    return wa * (x - a) + wb * (x - b)
+
+
+@inner
+def _add_flows_of_three(y, w, x, k, start, s0, s1, s2, s3, count):
+    """As `_add_four_flows` for three channels and four offsets: each weight is read once.
 
     The channels of ``y`` are at constant distances, which LLVM needs not compare.
     """
-    row, next_row = np.uint64(k), np.uint64(k + 1)
+    r0, r1, r2, r3 = np.uint64(k), np.uint64(k + 1), np.uint64(k + 2), np.uint64(k + 3)
     second, third = np.uint64(CHUNK), np.uint64(2 * CHUNK)
-    here, a, b = np.uint64(start), np.uint64(start + shift), np.uint64(start - shift)
-    d, e = np.uint64(start + other), np.uint64(start - other)
+    here = np.uint64(start)
+    a0, b0 = np.uint64(start + s0), np.uint64(start - s0)
+    a1, b1 = np.uint64(start + s1), np.uint64(start - s1)
+    a2, b2 = np.uint64(start + s2), np.uint64(start - s2)
+    a3, b3 = np.uint64(start + s3), np.uint64(start - s3)
     c0, c1, c2 = np.uint64(0), np.uint64(1), np.uint64(2)
     for j in range(np.uint64(count)):
         x0, x1, x2 = x[c0, here + j], x[c1, here + j], x[c2, here + j]
-        wa, wb, wd, we = w[row, here + j], w[row, b + j], w[next_row, here + j], w[next_row, e + j]
+        u0, u1, u2, u3 = w[r0, here + j], w[r1, here + j], w[r2, here + j], w[r3, here + j]
+        v0, v1, v2, v3 = w[r0, b0 + j], w[r1, b1 + j], w[r2, b2 + j], w[r3, b3 + j]
         y[j] += (
-            wa * (x0 - x[c0, a + j])
-            + wb * (x0 - x[c0, b + j])
-            + wd * (x0 - x[c0, d + j])
-            + we * (x0 - x[c0, e + j])
+            _flows(u0, v0, x0, x[c0, a0 + j], x[c0, b0 + j])
+            + _flows(u1, v1, x0, x[c0, a1 + j], x[c0, b1 + j])
+            + _flows(u2, v2, x0, x[c0, a2 + j], x[c0, b2 + j])
+            + _flows(u3, v3, x0, x[c0, a3 + j], x[c0, b3 + j])
         )
         y[second + j] += (
-            wa * (x1 - x[c1, a + j])
-            + wb * (x1 - x[c1, b + j])
-            + wd * (x1 - x[c1, d + j])
-            + we * (x1 - x[c1, e + j])
+            _flows(u0, v0, x1, x[c1, a0 + j], x[c1, b0 + j])
+            + _flows(u1, v1, x1, x[c1, a1 + j], x[c1, b1 + j])
+            + _flows(u2, v2, x1, x[c1, a2 + j], x[c1, b2 + j])
+            + _flows(u3, v3, x1, x[c1, a3 + j], x[c1, b3 + j])
         )
         y[third + j] += (
-            wa * (x2 - x[c2, a + j])
-            + wb * (x2 - x[c2, b + j])
-            + wd * (x2 - x[c2, d + j])
-            + we * (x2 - x[c2, e + j])
+            _flows(u0, v0, x2, x[c2, a0 + j], x[c2, b0 + j])
+            + _flows(u1, v1, x2, x[c2, a1 + j], x[c2, b1 + j])
+            + _flows(u2, v2, x2, x[c2, a2 + j], x[c2, b2 + j])
+            + _flows(u3, v3, x2, x[c2, a3 + j], x[c2, b3 + j])
         )
 
 

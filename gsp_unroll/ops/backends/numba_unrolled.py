@@ -164,7 +164,7 @@ class NumbaGridSolvers:
 
     def _edge_rows(self, rows: int, x: Tensor) -> Shape:
         """Shape of as many numbers an edge, with their border."""
-        return rows, len(self.offsets), int(self.shape[1][-1]) + x.shape[2]
+        return rows, len(self.offsets), loops.border.py_func(self.shape[1]) + x.shape[2]
 
     def _edge_states(self, count: int, x: Tensor) -> Shape:
         """Shape of as many times the edge variables of a channel, in blocks."""
