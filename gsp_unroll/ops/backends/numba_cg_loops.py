@@ -54,26 +54,38 @@ def laplacian(shifts, pad, w, x, c, first, last, out):
     """``out = (L x)_c`` for the pixels ``first <= i < last``."""
     y = out[: last - first]
     fill(y, 0)
-    for k in range(0, shifts.shape[0], 2):
-        _add_four_flows(y, w, x, k, c, pad + first, shifts[k], shifts[k + 1])
+    # The half window has 4, 12, 24, ... offsets, a multiple of four whatever its size.
+    for k in range(0, shifts.shape[0], 4):
+        _add_flows_of_one(
+            y, w, x, k, c, pad + first, shifts[k], shifts[k + 1], shifts[k + 2], shifts[k + 3]
+        )
 
 
 @inner
-def _add_four_flows(y, w, x, k, c, start, shift, other):
-    """Flow from the neighbours at both ends of offsets ``k`` and ``k + 1``.
+def _flows(wa, wb, x, a, b):
+    """Flow from the neighbours at both ends of an offset."""
+    return wa * (x - a) + wb * (x - b)
+
+
+@inner
+def _add_flows_of_one(y, w, x, k, c, start, s0, s1, s2, s3):
+    """Flow along offsets ``k`` to ``k + 3`` from the neighbours at both ends.
 
     Unsigned indices: a signed one may be negative, count from the end, and prevent SIMD.
     """
-    row, next_row, channel = np.uint64(k), np.uint64(k + 1), np.uint64(c)
-    here, a, b = np.uint64(start), np.uint64(start + shift), np.uint64(start - shift)
-    d, e = np.uint64(start + other), np.uint64(start - other)
+    r0, r1, r2, r3 = np.uint64(k), np.uint64(k + 1), np.uint64(k + 2), np.uint64(k + 3)
+    here, channel = np.uint64(start), np.uint64(c)
+    a0, b0 = np.uint64(start + s0), np.uint64(start - s0)
+    a1, b1 = np.uint64(start + s1), np.uint64(start - s1)
+    a2, b2 = np.uint64(start + s2), np.uint64(start - s2)
+    a3, b3 = np.uint64(start + s3), np.uint64(start - s3)
     for j in range(np.uint64(y.shape[0])):
         v = x[channel, here + j]
         y[j] += (
-            w[row, here + j] * (v - x[channel, a + j])
-            + w[row, b + j] * (v - x[channel, b + j])
-            + w[next_row, here + j] * (v - x[channel, d + j])
-            + w[next_row, e + j] * (v - x[channel, e + j])
+            _flows(w[r0, here + j], w[r0, b0 + j], v, x[channel, a0 + j], x[channel, b0 + j])
+            + _flows(w[r1, here + j], w[r1, b1 + j], v, x[channel, a1 + j], x[channel, b1 + j])
+            + _flows(w[r2, here + j], w[r2, b2 + j], v, x[channel, a2 + j], x[channel, b2 + j])
+            + _flows(w[r3, here + j], w[r3, b3 + j], v, x[channel, a3 + j], x[channel, b3 + j])
         )
 
 
@@ -82,7 +94,6 @@ def laplacians(shifts, pad, w, x, first, last, out):
     """As `laplacian` for all channels; channel ``c`` of ``out [C * CHUNK]`` from ``c CHUNK`` on."""
     if x.shape[0] == 3:
         fill(out, 0)
-        # The half window has 4, 12, 24, ... offsets, a multiple of four whatever its size.
         for k in range(0, shifts.shape[0], 4):
             _add_flows_of_three(
                 out, w, x, k, pad + first, shifts[k], shifts[k + 1], shifts[k + 2], shifts[k + 3],
@@ -100,14 +111,8 @@ def part(out, c, count):
 
 
 @inner
-def _flows(wa, wb, x, a, b):
-    """Flow from the neighbours at both ends of an offset."""
-    return wa * (x - a) + wb * (x - b)
-
-
-@inner
 def _add_flows_of_three(y, w, x, k, start, s0, s1, s2, s3, count):
-    """As `_add_four_flows` for three channels and four offsets: each weight is read once.
+    """As `_add_flows_of_one` for three channels: each weight is read once.
 
     The channels of ``y`` are at constant distances, which LLVM needs not compare.
     """
@@ -218,7 +223,7 @@ def add_inner(shifts, pad, scale, q, p, first, last, gw):
 
 @inner
 def _add_two_inner(gw, scale, q, p, k, c, pad, first, last, shift, other):
-    """Offsets ``k`` and ``k + 1`` of a channel; unsigned indices as in `_add_four_flows`."""
+    """Offsets ``k`` and ``k + 1`` of a channel; unsigned indices as in `_add_flows_of_one`."""
     row, next_row, channel = np.uint64(k), np.uint64(k + 1), np.uint64(c)
     out, here = np.uint64(first), np.uint64(pad + first)
     a, b = np.uint64(pad + first + shift), np.uint64(pad + first + other)

@@ -34,7 +34,7 @@ from gsp_unroll.ops.backends.numba_rows import (
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "838cb2ab41cf"
+HELPERS = "7134b4156cf5"
 
 # --- graph Laplacian regulariser ------------------------------------------------------------------
 
