@@ -8,7 +8,6 @@ import re
 import torch
 
 from gsp_unroll.models.config import ModelConfig
-from gsp_unroll.models.uglr_plus import has_few_channels
 from gsp_unroll.models.unrolled import UnrolledBlock
 from gsp_unroll.topology.grid import Grid, half_offsets
 
@@ -107,10 +106,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     features = _CONVOLUTION * max(c.maps, c.heads * c.features)
     learning = _GRAPH_SOFTMAX if c.norm == "softmax" else _GRAPH_NORM
     graph = c.heads * (c.features + slots * (learning if compiled else _GRAPH))
-    whole_block = c.norm != "directed" and c.laplacian == "combinatorial"
-    if c.name == "uglr-plus":
-        whole_block = has_few_channels(c)
-    solver = _compiled_solver(c, slots) if compiled and whole_block else _layers(c, slots)
+    solver = _compiled_solver(c, slots) if compiled and block.fusible else _layers(c, slots)
     images = 3 + 3 * c.mean + c.sees_mask
     numbers = images * c.in_channels + max(features, graph, c.heads * slots + solver)
     if c.carry:

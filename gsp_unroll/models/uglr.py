@@ -87,13 +87,15 @@ class GLRBlock(HeadwiseBlock):
             GLRLayer(config.cg_steps, config.heads) for _ in range(config.layers)
         )
 
+    @property
+    def fusible(self) -> bool:
+        return super().fusible and self.config.laplacian == "combinatorial"
+
     def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+        solvers = unrolled.solvers(topology, weight, x) if self.fusible else None
+        if solvers is not None:
+            return unrolled.unrolled_glr(solvers, weight, x, observed, *self._scalars(x))
         directed = self.config.norm == "directed"
-        if not directed and self.config.laplacian == "combinatorial":
-            solvers = unrolled.solvers(topology, weight, x)
-            if solvers is not None:
-                scalars = self._scalars(x)
-                return unrolled.unrolled_glr(solvers, weight, x, observed, *scalars)
 
         def run(layer: GLRLayer, weight: Tensor, x: Tensor) -> Tensor:
             prior = GLR(topology, weight, self.config.laplacian, directed=directed)

@@ -109,12 +109,6 @@ class UGLRPlus(UnrolledNetwork):
 _SOLVES = 6
 
 
-def has_few_channels(config: ModelConfig) -> bool:
-    """Whether the compiled solver pays: it works with a matrix of C x C for each edge."""
-    # With three channels it has a way of its own, faster than one head.
-    return config.in_channels <= max(config.heads, 3)
-
-
 class JointGLRBlock(UnrolledBlock):
     """Block of :class:`UGLRPlus`."""
 
@@ -130,6 +124,12 @@ class JointGLRBlock(UnrolledBlock):
             torch.empty(config.heads, config.in_channels, config.in_channels)
         )
         self.reset_parameters()
+
+    @property
+    def fusible(self) -> bool:
+        # The compiled solver works with a matrix of C x C for each edge; with three channels in a
+        # way of its own, faster than one head.
+        return super().fusible and self.config.in_channels <= max(self.config.heads, 3)
 
     def reset_parameters(self) -> None:
         """Start at equal gates, and at the identity and the differences from the mean in turn."""
@@ -152,7 +152,7 @@ class JointGLRBlock(UnrolledBlock):
         return JointGLR(topology, weight, self.transform)
 
     def restore(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
-        solvers = unrolled.solvers(topology, weight, x) if has_few_channels(self.config) else None
+        solvers = unrolled.solvers(topology, weight, x) if self.fusible else None
         threads = torch.get_num_threads()
         if solvers is not None and (torch.is_grad_enabled() or _SOLVES * len(x) >= threads):
             scalars = self._scalars(x.dtype)

@@ -93,7 +93,7 @@ class GTVBlock(HeadwiseBlock):
         )
 
     def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
-        solvers = unrolled.solvers(topology, weight, x)
+        solvers = unrolled.solvers(topology, weight, x) if self.fusible else None
         if solvers is not None:
             scalars = self._scalars(x)
             return unrolled.unrolled_gtv(solvers, weight, x, observed, *scalars)

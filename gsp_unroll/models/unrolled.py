@@ -119,6 +119,11 @@ class UnrolledBlock(nn.Module, ABC):
         """Edges over which the block sees on a general graph."""
         return self._edges_seen() + self.features.reach(3)
 
+    @property
+    def fusible(self) -> bool:
+        """Whether a compiled solver, where the topology has one, may run all layers in one call."""
+        return self.config.norm != "directed"
+
     def _edges_seen(self) -> int:
         edges = sum(layer.reach for layer in self.layers)
         return edges + (self.normalisation_reach if self.config.norm != "directed" else 0)
