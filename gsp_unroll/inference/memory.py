@@ -83,7 +83,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     graph                    :math:`HF+5HK`, other norms :math:`HF+8HK`; :math:`HF+14HK` if
                              nothing is compiled
     uGLR, compiled           :math:`HK+HC+2C+T(K+4C)`
-    uGTV, compiled           :math:`HK+HC+2C+T(3K+4C+\min(L,4)C)`; :math:`3TCK` more for
+    uGTV, compiled           :math:`HK+HC+2C+T(K+4C+\min(L,4)C)`; :math:`3TCK` more for
                              six layers or more
     uGLR+, compiled          :math:`HK+H+KC(C+1)/2+7C`, for :math:`C\le\max(H,3)`
     uGLR, layer by layer     :math:`HK+28HC`
@@ -126,7 +126,7 @@ def _compiled_solver(c: ModelConfig, slots: int) -> int:
         # Not at the top: without Numba it cannot be imported, and nothing is compiled.
         from gsp_unroll.ops.backends.numba_unrolled_loops import KEPT, number_kept
 
-        scratch += 2 * slots + min(c.layers, KEPT) * channels
+        scratch += min(c.layers, KEPT) * channels
         if number_kept(c.layers) > 0:
             scratch += 3 * channels * slots
     busy = min(threads, c.heads * c.in_channels // channels)

@@ -25,7 +25,7 @@ class NumbaGridSolvers:
     """:class:`~gsp_unroll.ops.backends.base.UnrolledSolvers` of a grid on the CPU.
 
     Threads work on different systems (a head of an image), each with its own scratch memory of
-    about ``K + 4 C`` numbers a pixel for GLR and ``2 K + 8 C`` for GTV, with ``3 C K`` more for the
+    about ``K + 4 C`` numbers a pixel for GLR and ``K + 8 C`` for GTV, with ``3 C K`` more for the
     edge variables if there are six layers or more; going back, a system keeps all its directions
     (``layers * steps * C``) at once, and for GTV of three layers or more ``3 C K`` for what comes
     back to the edge variables, and as many for each time that they are kept (every fourth layer).
@@ -60,7 +60,7 @@ class NumbaGridSolvers:
         ratio: Tensor,
     ) -> Tensor:  # fmt: skip
         kept = x.shape[1] // _groups(w, x) if loops.number_kept(len(threshold)) > 0 else 0
-        scratch = [self._edge_rows(2, x), self._edge_states(kept, x)]
+        scratch = [self._edge_rows(1, x), self._edge_states(kept, x)]
         return self._forward(loops.gtv_forward, scratch, w, x, free, alpha, beta, threshold, ratio)
 
     def gtv_backward(
@@ -69,8 +69,7 @@ class NumbaGridSolvers:
     ) -> tuple[Tensor, ...]:  # fmt: skip
         kept = loops.number_kept(len(threshold))
         scratch = [
-            self._edge_rows(2, x),
-            (len(self.offsets), x.shape[2]),
+            self._edge_rows(1, x),
             (kept, *self._edge_states(x.shape[1], x)),
             self._edge_states(x.shape[1] if len(threshold) > 2 else 0, x),
         ]

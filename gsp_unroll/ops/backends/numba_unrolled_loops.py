@@ -24,6 +24,8 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
 )
 from gsp_unroll.ops.backends.numba_rows import (
     add,
+    clear_outside,
+    columns,
     copy,
     fill,
     inner,
@@ -156,16 +158,6 @@ def number_kept(layers: int) -> int:
 
 
 @inner
-def _load_roots(offsets, weights, height, width, pad, floor, w, root):
-    """As `load_weights`, with the square root of each; one offset after the other, in cache."""
-    for k in range(offsets.shape[0]):
-        load_weights(
-            offsets[k : k + 1], weights[k : k + 1], height, width, pad, floor, w[k : k + 1]
-        )
-        roots(root[k], w[k])
-
-
-@inner
 def _add_flow(e, pad, shift, first, y):
     """Add a flow from the pixels at ``first`` to the far ends of their edges to ``y``."""
     a, b = pad + first, pad + first + e.shape[0]
@@ -276,30 +268,32 @@ def _gtv_before(block, l, kept, root, xs, c, u, v, ratio, threshold):
 
 @inner
 def _gtv_start(
-    l, shifts, pad, root, xs, before, after, ratio, threshold, r, p, f, block, work
+    l, shifts, pad, w, xs, before, after, ratio, threshold, r, p, f, root, block, work
 ):  # fmt: skip
     """Update the edges in layer ``l``, then ``r = p = f C^T (target - C x)``; ``p`` has its border.
 
     ``xs`` and ``before [C, K, blocks, BLOCK]`` as in `_gtv_before`; the edge variables are left in
-    ``after`` of this shape, unless it is empty.
+    ``after`` of this shape, unless it is empty. ``root [EDGES]``, ``block`` and ``work`` are memory
+    to work in.
     """
     channels, n = r.shape
     for c in range(channels):
         fill(p[c], 0)
     for first in range(0, n, EDGES):
         flow, number = work[: min(EDGES, n - first)], first // EDGES
-        u = slice(pad + first, pad + first + flow.shape[0])
+        u, rows = slice(pad + first, pad + first + flow.shape[0]), root[: flow.shape[0]]
         for k in range(shifts.shape[0]):
             v = slice(u.start + shifts[k], u.stop + shifts[k])
+            roots(rows, w[k, u])
             for c in range(channels):
-                x, roots = xs[l % xs.shape[0], c], root[k, u]
+                x = xs[l % xs.shape[0], c]
                 if l == 0:
-                    _gtv_first_flow(flow, roots, x[u], x[v], threshold[0])
+                    _gtv_first_flow(flow, rows, x[u], x[v], threshold[0])
                 else:
                     kept = before[c, k, number] if _last_kept(l) > 0 else block
-                    _gtv_before(block, l, kept, roots, xs, c, u, v, ratio, threshold)
+                    _gtv_before(block, l, kept, rows, xs, c, u, v, ratio, threshold)
                     _gtv_edges(
-                        flow, block, roots, x[u], x[v], ratio[l], -ratio[l] * threshold[l - 1],
+                        flow, block, rows, x[u], x[v], ratio[l], -ratio[l] * threshold[l - 1],
                         threshold[l],
                     )  # fmt: skip
                     if after.shape[0] > 0:
@@ -324,30 +318,31 @@ def gtv_forward(
 ):  # fmt: skip
     """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations.
 
-    ``edges [2, K, pad + N]`` and, if some edge variables are kept, ``state [C / groups, K, blocks,
+    ``edges [1, K, pad + N]`` and, if some edge variables are kept, ``state [C / groups, K, blocks,
     BLOCK]`` are memory to work in.
     """
     n, pad = height * width, border(shifts)
     heads, layers = alpha.shape[0], alpha.shape[1]
     channels = x.shape[1] // groups
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
-    ww, root = edges[0], edges[1]
+    ww = edges[0]
     xs = np.zeros((min(layers, KEPT) + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
     work, block = np.empty(channels * CHUNK, x.dtype), np.empty(BLOCK, x.dtype)
+    root = np.empty(EDGES, x.dtype)
     for unit in range(first, last):
         s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
-        _load_roots(offsets, w[s], height, width, pad, floor, ww, root)
+        load_weights(offsets, w[s], height, width, pad, floor, ww)
         f = free[b, c0 : c0 + channels]
         for c in range(channels):
             copy(xs[0, c, pad : pad + n], x[b, c0 + c])
         for l in range(layers):
             xx = xs[(l + 1) % xs.shape[0]]
             _gtv_start(
-                l, shifts, pad, root, xs, state, state if _is_kept(l, layers) else state[:0],
-                ratio, threshold, r, directions[0], f, block, work,
+                l, shifts, pad, ww, xs, state, state if _is_kept(l, layers) else state[:0],
+                ratio, threshold, r, directions[0], f, root, block, work,
             )  # fmt: skip
             for c in range(channels):
                 copy(xx[c], xs[l % xs.shape[0], c])
@@ -452,31 +447,44 @@ def _gtv_back(block, l, states, root, xs, q, c, k, number, u, v, ratio, threshol
 
 
 @inner
-def _add_root_gradient(gw, weights, root, groot, floor):
-    """``gw += groot / (2 root)``; zero where the weight was raised to the smallest one."""
+def _add_root_gradient(gw, root, groot):
+    """``gw += groot / (2 root)``; nothing where there is no edge."""
     half, zero = root.dtype.type(0.5), root.dtype.type(0)
     for j in range(gw.shape[0]):
-        kept = root[j] > zero and weights[j] >= floor
-        gw[j] = gw[j] + half * groot[j] / root[j] if kept else zero
+        gw[j] += half * groot[j] / root[j] if root[j] > zero else zero
+
+
+@inner
+def _clear_raised(offsets, weights, height, width, floor, gw):
+    """As `clear_unused`, and zero where the weight was raised to the smallest one."""
+    zero = gw.dtype.type(0)
+    for k in range(offsets.shape[0]):
+        for r in range(height):
+            a, b = columns(r, offsets[k, 0], offsets[k, 1], height, width)
+            row, given = gw[k, r * width :][:width], weights[k, r * width :][:width]
+            clear_outside(row, a, b)
+            for j in range(a, b):
+                row[j] = row[j] if given[j] >= floor else zero
 
 
 @jit
 def gtv_backward(
     offsets, shifts, height, width, w, x, free, alpha, beta, threshold, ratio, g,
-    gw, gx, galpha, gbeta, gthreshold, gratio, edges, groot, states, gs, first, last,
+    gw, gx, galpha, gbeta, gthreshold, gratio, edges, states, gs, first, last,
 ):  # fmt: skip
     """Gradients of `gtv_forward`, as `glr_backward`.
 
-    ``edges [2, K, pad + N]``, ``groot [K, N]``, ``states [kept, C, K, blocks, BLOCK]`` and, if
-    there are more than two layers, ``gs [C, K, blocks, BLOCK]`` are memory to work in. What comes
-    back to the edge variables before the last layer is made again in the layer before, too.
+    ``edges [1, K, pad + N]``, ``states [kept, C, K, blocks, BLOCK]`` and, if there are more than
+    two layers, ``gs [C, K, blocks, BLOCK]`` are memory to work in. What comes back to the edge
+    variables before the last layer is made again in the layer before, too.
     """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
     heads, layers, steps = alpha.shape
     channels = x.shape[1]
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
-    ww, root = edges[0], edges[1]
+    ww = edges[0]
     work, block = np.empty(channels * CHUNK, x.dtype), np.zeros(2 * BLOCK, x.dtype)
+    root, groot = np.empty(EDGES, x.dtype), np.empty(EDGES, x.dtype)
     gb = block[GRADIENT:]
     xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
     directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
@@ -487,19 +495,18 @@ def gtv_backward(
     for s in range(first, last):
         b, h = s // heads, s % heads
         f = free[b]
-        _load_roots(offsets, w[s], height, width, pad, floor, ww, root)
+        load_weights(offsets, w[s], height, width, pad, floor, ww)
         for k in range(size):
             fill(gw[s, k], 0)
-            fill(groot[k], 0)
         for c in range(channels):
             copy(xs[0, c, pad : pad + n], x[b, c])
             copy(gx[s, c], g[s, c])
         for l in range(layers):
             kept = _last_kept(l) // KEPT
             _gtv_start(
-                l, shifts, pad, root, xs, states[kept - 1] if kept > 0 else gs,
+                l, shifts, pad, ww, xs, states[kept - 1] if kept > 0 else gs,
                 states[l // KEPT - 1] if _is_kept(l, layers) else gs[:0],
-                ratio, threshold, r, directions[l, 0], f, block[:BLOCK], work,
+                ratio, threshold, r, directions[l, 0], f, root, block[:BLOCK], work,
             )  # fmt: skip
             for c in range(channels):
                 copy(xs[l + 1, c], xs[l, c])
@@ -516,10 +523,15 @@ def gtv_backward(
                 fill(back[c], 0)
             for start in range(0, n, EDGES):
                 count, number = min(EDGES, n - start), start // EDGES
-                u = slice(pad + start, pad + start + count)
+                u, rows, grows = (
+                    slice(pad + start, pad + start + count),
+                    root[:count],
+                    groot[:count],
+                )
                 for k in range(size):
                     v = slice(u.start + shifts[k], u.stop + shifts[k])
-                    roots = root[k, u]
+                    roots(rows, ww[k, u])
+                    fill(grows, 0)
                     for c in range(channels):
                         if l < layers - 2:
                             copy(gb, gs[c, k, number])
@@ -527,11 +539,11 @@ def gtv_backward(
                             fill(gb, 0)
                         if l == layers - 2:
                             _gtv_back(
-                                block, l + 1, states, roots, xs, qs[0], c, k, number, u, v, ratio,
+                                block, l + 1, states, rows, xs, qs[0], c, k, number, u, v, ratio,
                                 threshold,
                             )  # fmt: skip
                         gradients = _gtv_back(
-                            block, l, states, roots, xs, q, c, k, number, u, v, ratio, threshold
+                            block, l, states, rows, xs, q, c, k, number, u, v, ratio, threshold
                         )
                         gtotal += gradients[0]
                         to_old += gradients[1]
@@ -539,8 +551,9 @@ def gtv_backward(
                         gratio[s, l] += gradients[3]
                         if 0 < l < layers - 1:
                             copy(gs[c, k, number], gb)
-                        add(groot[k, start : start + count], block[:count])
+                        add(grows, block[:count])
                         _add_flow(block[EDGES : EDGES + count], pad, shifts[k], start, back[c])
+                    _add_root_gradient(gw[s, k, start : start + count], rows, grows)
             for c in range(channels):
                 add(gx[s, c], back[c, pad : pad + n])
             # The new total is -threshold; the old one, zero at first, was scaled by the ratio.
@@ -548,6 +561,4 @@ def gtv_backward(
             if l > 0:
                 gratio[s, l] -= to_old * threshold[l - 1]
             gtotal = ratio[l] * to_old
-        for k in range(size):
-            _add_root_gradient(gw[s, k], w[s, k], root[k, pad:], groot[k], floor)
-        clear_unused(offsets, height, width, gw[s])
+        _clear_raised(offsets, w[s], height, width, floor, gw[s])
