@@ -3,8 +3,7 @@
 ``python benchmarks/gtv_layer.py`` times layers of uGTV with one CG step, which needs no L(w)x: C x,
 the edge variables, C^T of what they pull, a step along that. One layer and two, since the edge
 variables of the first one have a closed form. Forward and forward + backward, on the grid of
-`grid_operators`. The bound counts arguments and result only, not the edge variables, which go
-through memory as well.
+`grid_operators`. The bound counts arguments and result only.
 """
 
 from __future__ import annotations

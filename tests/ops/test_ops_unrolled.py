@@ -148,6 +148,12 @@ def test_many_layers_are_the_layers_one_by_one(layers, height, width):
     assert_gradients(gradients, layerwise)
 
 
+def test_number_of_layers_that_keep_their_edge_variables():
+    for layers in range(1, 30):
+        kept = [numba_unrolled_loops._is_kept.py_func(layer, layers) for layer in range(layers)]
+        assert numba_unrolled_loops.number_kept(layers) == sum(kept)
+
+
 @pytest.mark.parametrize(
     ("layers", "forward", "kept", "gradients"),
     [(1, 0, 0, 0), (2, 0, 0, 0), (3, 0, 0, 3), (5, 0, 0, 3), (6, 3, 1, 3), (9, 3, 1, 3),

@@ -10,6 +10,8 @@ from torch import Tensor
 
 # Results below this size come from PyTorch; free memory above that limit goes back to the system.
 _LARGE, _LIMIT = 1 << 22, 1 << 28
+# Bytes of a cache line.
+_LINE = 64
 
 
 class _Pool:
@@ -23,11 +25,13 @@ class _Pool:
         self._blocks: dict[int, list[np.ndarray]] = {}
 
     def take(self, size: int) -> np.ndarray:
-        """A block of ``size`` bytes, used before if there is one."""
+        """A block of ``size`` bytes from a cache line on, used before if there is one."""
         try:
             return self._blocks[size].pop()
         except LookupError:
-            return np.empty(size, np.uint8)
+            memory = np.empty(size + _LINE, np.uint8)
+            start = -memory.ctypes.data % _LINE
+            return memory[start : start + size]
 
     def put(self, block: np.ndarray) -> None:
         """Keep ``block`` for the next one who needs its size; too much is all given up."""

@@ -33,7 +33,7 @@ LINE = 16
 
 @inner
 def border(shifts):
-    """Zeros around the image, in whole cache lines, so that its first pixel starts one."""
+    """Zeros around the image, in whole cache lines: its first pixel starts one if memory does."""
     return -(-shifts[-1] // LINE) * LINE
 
 
@@ -54,7 +54,9 @@ def laplacian(shifts, pad, w, x, c, first, last, out):
     """``out = (L x)_c`` for the pixels ``first <= i < last``."""
     y = out[: last - first]
     fill(y, 0)
-    # The half window has 4, 12, 24, ... offsets, a multiple of four whatever its size.
+    # The half window has 4, 12, 24, ... offsets, a multiple of four whatever its size. In a grid
+    # narrower than the window a shift may be negative, and what is read behind the weights of one
+    # offset is the border of the next: zero.
     for k in range(0, shifts.shape[0], 4):
         _add_flows_of_one(
             y, w, x, k, c, pad + first, shifts[k], shifts[k + 1], shifts[k + 2], shifts[k + 3]

@@ -28,7 +28,7 @@ from gsp_unroll.ops.backends.numba_rows import add, add_scaled, copy, dot, fill,
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "33dd7146beb5"
+HELPERS = "9a22758bedf0"
 
 # --- matrices for weights -------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ from gsp_unroll.ops.backends.numba_rows import (
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "7134b4156cf5"
+HELPERS = "1f29357ad159"
 
 # --- graph Laplacian regulariser ------------------------------------------------------------------
 
@@ -147,14 +147,21 @@ def glr_backward(
 EDGES = CHUNK
 BLOCK = 3 * EDGES
 
-# They are kept after every fourth layer only. Those of the layers between are made again, from the
-# signals, while a block of them stays in the first-level cache: sooner done than read from memory.
+# They are kept after layers 4, 8, ... only, counted from 0. Those of the layers between are made
+# again, from the signals, while a block of them stays in the first-level cache: as soon done as to
+# read them from memory.
 KEPT = 4
 
 
 def number_kept(layers: int) -> int:
-    """How often the edge variables are kept: layers from which two or more are still to come."""
+    """How many layers keep their edge variables: none of up to five."""
     return max(layers - 2, 0) // KEPT
+
+
+@inner
+def _is_kept(l, layers):
+    """Whether the edge variables after layer ``l`` are kept: the last layer has no use for them."""
+    return l > 0 and l % KEPT == 0 and l < layers - 1
 
 
 @inner
@@ -272,9 +279,9 @@ def _gtv_start(
 ):  # fmt: skip
     """Update the edges in layer ``l``, then ``r = p = f C^T (target - C x)``; ``p`` has its border.
 
-    ``xs`` and ``before [C, K, blocks, BLOCK]`` as in `_gtv_before`; the edge variables are left in
-    ``after`` of this shape, unless it is empty. ``root [EDGES]``, ``block`` and ``work`` are memory
-    to work in.
+    ``xs`` as in `_gtv_before`, which reads ``before [C, K, blocks, BLOCK]`` if edge variables were
+    kept; they are left in ``after`` of this shape, unless it is empty. ``root [EDGES]``, ``block``
+    and ``work`` are memory to work in.
     """
     channels, n = r.shape
     for c in range(channels):
@@ -303,12 +310,6 @@ def _gtv_start(
         for j in range(n):
             r[c, j] = f[c, j] * p[c, pad + j]
             p[c, pad + j] = r[c, j]
-
-
-@inner
-def _is_kept(l, layers):
-    """Whether the edge variables after layer ``l`` are kept: somebody needs them."""
-    return l > 0 and l % KEPT == 0 and l < layers - 1
 
 
 @jit
@@ -503,6 +504,7 @@ def gtv_backward(
             copy(gx[s, c], g[s, c])
         for l in range(layers):
             kept = _last_kept(l) // KEPT
+            # `gs` stands for arrays that are not read.
             _gtv_start(
                 l, shifts, pad, ww, xs, states[kept - 1] if kept > 0 else gs,
                 states[l // KEPT - 1] if _is_kept(l, layers) else gs[:0],
