@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from gsp_unroll.checks import in_range, positive_int
+from gsp_unroll.files import write_atomically
 from gsp_unroll.models import ModelConfig
 from gsp_unroll.observe import Task
 from gsp_unroll.training.schema import (
@@ -272,7 +273,7 @@ def config_from_mapping(mapping: Mapping[str, Any]) -> Config:
 def save_config(path: str | Path, config: Config) -> None:
     """Write the resolved configuration as YAML; `load_config` reads back an equal one."""
     text = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
-    Path(path).write_text(text, encoding="utf-8")
+    write_atomically(path, text.encode())
 
 
 def differing_keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

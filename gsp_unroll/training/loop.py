@@ -251,8 +251,8 @@ class _Trainer:
         if not main:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not resumed:
-            save_config(self.folder / "config.yaml", self.config)
+        # At a resume, too: what says how a run is carried out may have changed.
+        save_config(self.folder / "config.yaml", self.config)
         step = self.now.step if resumed else None
         columns = ["step", "loss", "psnr", "lr", "grad_norm", "bad_steps", "seconds"]
         self.train_log = CsvLog(self.folder / "train.csv", columns, step)

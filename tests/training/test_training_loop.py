@@ -178,6 +178,13 @@ def test_another_configuration_is_refused_at_resume(photos, tmp_path):
         train(other, tmp_path / "run", resume=True)
 
 
+def test_the_saved_configuration_is_the_one_that_the_run_goes_on_with(photos, tmp_path):
+    train(tiny_config(photos), tmp_path / "run")
+    later = tiny_config(photos, train={"save_minutes": 5.0})
+    train(later, tmp_path / "run", resume=True)
+    assert load_config(tmp_path / "run" / "config.yaml") == later
+
+
 def test_other_images_are_refused_at_resume(photos, tmp_path):
     train(tiny_config(photos), tmp_path / "run")
     (photos / "3.png").rename(photos / "4.png")
