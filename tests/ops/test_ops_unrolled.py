@@ -23,7 +23,7 @@ SIZES = pytest.mark.parametrize(
     [(7, 9, 5), (8, 6, 3), (9, 8, 7), (1, 5, 5), (6, 1, 5), (3, 2, 7), (1, 1, 3), (40, 37, 5)],
 )
 # With six layers edge variables are kept once, see `numba_unrolled_loops.KEPT`.
-LAYERS = pytest.mark.parametrize("layers", [1, 2, 3, 6])
+LAYERS = pytest.mark.parametrize("layers", [1, 2, 3, 4, 6])
 
 
 def problem(height, width, window, *, batch=2, channels=3, heads=2, layers=3, steps=4, seed=0):

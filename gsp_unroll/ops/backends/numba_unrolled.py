@@ -29,8 +29,8 @@ class NumbaGridSolvers:
     edge variables if there are six layers or more; going back, a system keeps all its directions
     (``layers * steps * C``) at once, and for GTV of three layers or more ``3 C K`` for what comes
     back to the edge variables, and as many for each time that they are kept (every fourth layer).
-    A joint system is a whole image:
-    ``P K + 4 C + heads``, ``P = C (C + 1) / 2``; going back ``P K`` more and all directions.
+    A joint system is a whole image: ``P K + 4 C + heads``, ``P = C (C + 1) / 2``; going back
+    ``P K`` more and all directions.
     """
 
     def __init__(self, grid: Grid) -> None:

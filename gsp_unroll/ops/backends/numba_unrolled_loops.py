@@ -220,18 +220,25 @@ def _target(v1, v2, ua, threshold, half):
 
 
 @inner
+def _update_edge(block, j, c, ratio, total, threshold, half):
+    """Update the variables of an edge in place, and return them."""
+    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
+    v1, v2, ua = _updated(
+        block[j], block[second + j], block[third + j], c, ratio, total, threshold, half
+    )
+    block[j] = v1
+    block[second + j] = v2
+    block[third + j] = ua
+    return v1, v2, ua
+
+
+@inner
 def _gtv_edges(flow, block, root, near, far, ratio, total, threshold):
     """Update the edge variables in place; ``flow = root (target - c)``, ``c = (C x)_e``."""
     half = flow.dtype.type(0.5)
-    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
     for j in range(np.uint64(flow.shape[0])):
         c = root[j] * (near[j] - far[j])
-        v1, v2, ua = _updated(
-            block[j], block[second + j], block[third + j], c, ratio, total, threshold, half
-        )
-        block[j] = v1
-        block[second + j] = v2
-        block[third + j] = ua
+        v1, v2, ua = _update_edge(block, j, c, ratio, total, threshold, half)
         flow[j] = root[j] * (_target(v1, v2, ua, threshold, half) - c)
 
 
@@ -239,15 +246,8 @@ def _gtv_edges(flow, block, root, near, far, ratio, total, threshold):
 def _gtv_update(block, root, near, far, ratio, total, threshold):
     """As `_gtv_edges`, without the flow."""
     half = block.dtype.type(0.5)
-    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
     for j in range(np.uint64(root.shape[0])):
-        c = root[j] * (near[j] - far[j])
-        v1, v2, ua = _updated(
-            block[j], block[second + j], block[third + j], c, ratio, total, threshold, half
-        )
-        block[j] = v1
-        block[second + j] = v2
-        block[third + j] = ua
+        _update_edge(block, j, root[j] * (near[j] - far[j]), ratio, total, threshold, half)
 
 
 @inner
@@ -525,11 +525,8 @@ def gtv_backward(
                 fill(back[c], 0)
             for start in range(0, n, EDGES):
                 count, number = min(EDGES, n - start), start // EDGES
-                u, rows, grows = (
-                    slice(pad + start, pad + start + count),
-                    root[:count],
-                    groot[:count],
-                )
+                u = slice(pad + start, pad + start + count)
+                rows, grows = root[:count], groot[:count]
                 for k in range(size):
                     v = slice(u.start + shifts[k], u.stop + shifts[k])
                     roots(rows, ww[k, u])
