@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +54,40 @@ def test_compiled_functions_state_what_they_are_compiled_with(name):
 def test_the_compiled_functions_are_found():
     assert "numba_unrolled_loops" in CACHED
     assert {"numba_cg_loops", "numba_rows"} <= helpers("numba_unrolled_loops")
+
+
+BITS = """
+import hashlib
+import torch
+from gsp_unroll.ops.unrolled import solvers, unrolled_gtv
+from gsp_unroll.topology import Grid
+
+bits = hashlib.sha256()
+for side in range(6, 66, 6):
+    for layers in (3, 4, 5, 7):
+        make = torch.Generator().manual_seed(layers)
+        grid, ones = Grid(side, side), torch.ones(layers, 1, 1)
+        w = (0.1 * torch.rand(1, 1, grid.num_edges, generator=make)).requires_grad_()
+        x = torch.rand(1, 1, side * side, generator=make).requires_grad_()
+        threshold = (0.01 + 0.02 * torch.rand(layers, generator=make)).requires_grad_()
+        ratio = (0.5 + torch.rand(layers, generator=make)).requires_grad_()
+        arguments = [w, x, (0.3 * ones).requires_grad_(), (0.1 * ones).requires_grad_()]
+        out = unrolled_gtv(
+            solvers(grid, w, x), *arguments[:2], x > 0.5, *arguments[2:], threshold, ratio
+        )
+        gradients = torch.autograd.grad(out.square().sum(), [*arguments, threshold, ratio])
+        for value in (out, *gradients):
+            bits.update(value.detach().contiguous().numpy().tobytes())
+print(bits.hexdigest())
+"""
+
+
+def test_a_process_that_compiles_and_one_that_loads_give_the_same_bits(tmp_path):
+    def bits() -> str:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", BITS]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert bits() == bits()
+    assert list(tmp_path.rglob("*gtv_backward*.nbc")), "nothing was cached"

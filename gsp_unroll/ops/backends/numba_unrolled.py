@@ -37,6 +37,7 @@ class NumbaGridSolvers:
         self.offsets = np.array(grid.offsets, dtype=np.int64)
         shifts = [dr * grid.width + dc for dr, dc in grid.offsets]
         self.shape = self.offsets, np.array(shifts, dtype=np.int64), grid.height, grid.width
+        self.num_nodes = grid.num_nodes
 
     def takes(self, *values: Tensor) -> bool:
         """Whether these tensors (on the CPU, of one dtype, not empty) can be computed with."""
@@ -114,7 +115,8 @@ class NumbaGridSolvers:
         return gw, gx, *(v.sum(0) for v in scalars), gmix.sum(0)
 
     def _joint(self, w: Tensor, *values: Tensor) -> tuple[np.ndarray, ...]:
-        return _array(w).reshape(*w.shape[:2], len(self.offsets), -1), *map(_array, values)
+        edges = self._edges(w)
+        return edges.reshape(*w.shape[:2], *edges.shape[1:]), *map(_array, values)
 
     def _forward(
         self, loop: Callable[..., None], scratch: Sequence[Shape], w: Tensor, x: Tensor,
@@ -170,7 +172,8 @@ class NumbaGridSolvers:
         return count, len(self.offsets), -(-x.shape[2] // loops.EDGES), loops.BLOCK
 
     def _edges(self, w: Tensor) -> np.ndarray:
-        return _array(w).reshape(w.shape[0] * w.shape[1], len(self.offsets), -1)
+        # The loops check no bounds: a shape that does not belong to this grid must not reach them.
+        return _array(w).reshape(w.shape[0] * w.shape[1], len(self.offsets), self.num_nodes)
 
 
 def _pairs(x: Tensor) -> int:
