@@ -30,7 +30,7 @@ from gsp_unroll.ops.backends.numba_rows import (
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "65d1551100f9"
+HELPERS = "1d1cfa3e3191"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 # Pixels at a time: their rows stay in the cache.

@@ -28,7 +28,7 @@ from gsp_unroll.ops.backends.numba_rows import add, add_scaled, copy, dot, fill,
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "9a22758bedf0"
+HELPERS = "7affc233b3c7"
 
 # --- matrices for weights -------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from gsp_unroll.ops.backends.numba_rows import FAST, columns, fill, inner
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "908a013b8960"
+HELPERS = "9569123a9fd1"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 

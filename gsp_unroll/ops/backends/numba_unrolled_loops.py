@@ -36,7 +36,7 @@ from gsp_unroll.ops.backends.numba_rows import (
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "1f29357ad159"
+HELPERS = "be070f04b849"
 
 # --- graph Laplacian regulariser ------------------------------------------------------------------
 
@@ -362,40 +362,6 @@ def _sign(v, one):
 GRADIENT = BLOCK
 
 
-# Sums below are of terms that functions without the right to reorder have made. Helpers are compiled
-# on their own as well as within what calls them: what could be reordered might be, in one of the two,
-# and a process that compiles would round differently from one that finds machine code in the cache.
-
-
-@inner
-def _edge_gradient(block, j, root, dx, dq, ratio, total, threshold):
-    """Back through `_gtv_edges` for edge ``j``, see `_gtv_edges_gradient`."""
-    number = block.dtype.type
-    half, zero, one = number(0.5), number(0), number(1)
-    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
-    g1, g2, g3 = np.uint64(GRADIENT), np.uint64(GRADIENT + EDGES), np.uint64(GRADIENT + 2 * EDGES)
-    v1, v2, ua = block[j], block[second + j], block[third + j]
-    c = root * dx
-    a, b = _rescaled(v1, ratio), _rescaled(v2, ratio)
-    n1, n2, nu = _updated(v1, v2, ua, c, ratio, total, threshold, half)
-    gt = root * dq
-    gu = block[g3 + j] + gt
-    ga1 = block[g1 + j] - half * _sign(n1, one) * gt + gu
-    ga2 = block[g2 + j] + half * _sign(n2, one) * gt
-    gz = half * (ga1 + ga2)
-    gc = half * (ga2 - ga1) - gt
-    back1 = half * (ga1 + gz * _sign(a, one)) - (gu if a >= 0 else zero)
-    back2 = half * (ga2 + gz * _sign(b, one))
-    backa = half * (ga1 - ga2)
-    scaled1, scaled2 = (back1 if v1 < 0 else zero), (back2 if v2 < 0 else zero)
-    block[g1 + j] = ratio * back1 if v1 < 0 else back1
-    block[g2 + j] = ratio * back2 if v2 < 0 else back2
-    block[g3 + j] = ratio * backa
-    block[j] = dq * (_target(n1, n2, nu, threshold, half) - c) + gc * dx
-    block[second + j] = root * gc
-    return half * gt, half * (ga2 - gz), gz, scaled1 * v1 + scaled2 * v2 + backa * ua
-
-
 @inner_sum
 def _gtv_edges_gradient(block, roots, x, x_far, q, q_far, ratio, total, threshold):
     """Back through `_gtv_edges`, from the edge variables before it.
@@ -404,36 +370,37 @@ def _gtv_edges_gradient(block, roots, x, x_far, q, q_far, ratio, total, threshol
     the root and, second, the flow whose divergence is that of ``x``; the gradient of the variables
     before. Returns the gradients of: the new total, the old total, the threshold, the ratio.
     """
-    zero = block.dtype.type(0)
+    number = block.dtype.type
+    half, zero, one = number(0.5), number(0), number(1)
+    second, third = np.uint64(EDGES), np.uint64(2 * EDGES)
+    g1, g2, g3 = np.uint64(GRADIENT), np.uint64(GRADIENT + EDGES), np.uint64(GRADIENT + 2 * EDGES)
     to_new, to_old, to_threshold, to_ratio = zero, zero, zero, zero
     for j in range(np.uint64(roots.shape[0])):
-        new, old, by_threshold, by_ratio = _edge_gradient(
-            block, j, roots[j], x[j] - x_far[j], q[j] - q_far[j], ratio, total, threshold
-        )
-        to_new -= new
-        to_old += old
-        to_threshold -= by_threshold
-        to_ratio += by_ratio
+        dx, dq, root = x[j] - x_far[j], q[j] - q_far[j], roots[j]
+        v1, v2, ua = block[j], block[second + j], block[third + j]
+        c = root * dx
+        a, b = _rescaled(v1, ratio), _rescaled(v2, ratio)
+        n1, n2, nu = _updated(v1, v2, ua, c, ratio, total, threshold, half)
+        gt = root * dq
+        gu = block[g3 + j] + gt
+        ga1 = block[g1 + j] - half * _sign(n1, one) * gt + gu
+        ga2 = block[g2 + j] + half * _sign(n2, one) * gt
+        gz = half * (ga1 + ga2)
+        gc = half * (ga2 - ga1) - gt
+        back1 = half * (ga1 + gz * _sign(a, one)) - (gu if a >= 0 else zero)
+        back2 = half * (ga2 + gz * _sign(b, one))
+        backa = half * (ga1 - ga2)
+        to_new -= half * gt
+        to_old += half * (ga2 - gz)
+        to_threshold -= gz
+        scaled1, scaled2 = (back1 if v1 < 0 else zero), (back2 if v2 < 0 else zero)
+        to_ratio += scaled1 * v1 + scaled2 * v2 + backa * ua
+        block[g1 + j] = ratio * back1 if v1 < 0 else back1
+        block[g2 + j] = ratio * back2 if v2 < 0 else back2
+        block[g3 + j] = ratio * backa
+        block[j] = dq * (_target(n1, n2, nu, threshold, half) - c) + gc * dx
+        block[second + j] = root * gc
     return to_new, to_old, to_threshold, to_ratio
-
-
-@inner
-def _first_edge_gradient(block, j, root, dx, dq, threshold):
-    """Back through the first layer for edge ``j``, see `_gtv_first_gradient`."""
-    number = block.dtype.type
-    half, one = number(0.5), number(1)
-    second = np.uint64(EDGES)
-    g1, g2, g3 = np.uint64(GRADIENT), np.uint64(GRADIENT + EDGES), np.uint64(GRADIENT + 2 * EDGES)
-    c = root * dx
-    even = abs(c) - half * threshold
-    v1, v2 = even - c, even + c
-    gt = root * dq
-    ga1 = block[g1 + j] - half * _sign(v1, one) * gt
-    ga2 = block[g2 + j] + half * _sign(v2, one) * gt
-    gc = ga2 - ga1 + _sign(c, one) * (ga1 + ga2) - gt
-    block[j] = dq * (half * (abs(v2) - abs(v1)) - c) + gc * dx
-    block[second + j] = root * gc
-    return half * (ga1 + ga2 + block[g3 + j])
 
 
 @inner_sum
@@ -443,15 +410,28 @@ def _gtv_first_gradient(block, roots, x, x_far, q, q_far, threshold):
     Nothing comes before: the gradient of the variables after stays as it is. Returns the gradient
     of the threshold.
     """
-    to_threshold = block.dtype.type(0)
+    number = block.dtype.type
+    half, zero, one = number(0.5), number(0), number(1)
+    second = np.uint64(EDGES)
+    g1, g2, g3 = np.uint64(GRADIENT), np.uint64(GRADIENT + EDGES), np.uint64(GRADIENT + 2 * EDGES)
+    to_threshold = zero
     for j in range(np.uint64(roots.shape[0])):
-        to_threshold -= _first_edge_gradient(
-            block, j, roots[j], x[j] - x_far[j], q[j] - q_far[j], threshold
-        )
+        dx, dq, root = x[j] - x_far[j], q[j] - q_far[j], roots[j]
+        c = root * dx
+        even = abs(c) - half * threshold
+        v1, v2 = even - c, even + c
+        gt = root * dq
+        ga1 = block[g1 + j] - half * _sign(v1, one) * gt
+        ga2 = block[g2 + j] + half * _sign(v2, one) * gt
+        gc = ga2 - ga1 + _sign(c, one) * (ga1 + ga2) - gt
+        to_threshold -= half * (ga1 + ga2 + block[g3 + j])
+        block[j] = dq * (half * (abs(v2) - abs(v1)) - c) + gc * dx
+        block[second + j] = root * gc
     return to_threshold
 
 
-@inner
+# As the sums that it passes on: see `inner_sum`.
+@inner_sum
 def _gtv_back(block, l, states, root, xs, q, c, k, number, u, v, ratio, threshold):
     """Back through layer ``l``, as `_gtv_edges_gradient`: of channel ``c`` and edges as there."""
     x_near, x_far, q_near, q_far = xs[l, c, u], xs[l, c, v], q[c, u], q[c, v]
