@@ -43,6 +43,8 @@ class ModelConfig:
         carry: The features of a block see the hidden maps of the block before.
         bounds: Smallest and largest value that a block may estimate, ``None`` = any;
             ``"uglr-plus"`` only.
+        keep_directions: Compiled solvers keep the directions of all CG steps for backward instead
+            of running forward again there: faster, for ``layers * steps`` signals a head.
     """
 
     name: str = "ugtv"
@@ -63,6 +65,7 @@ class ModelConfig:
     sees_mask: bool = False
     carry: bool = False
     bounds: tuple[float, float] | None = None
+    keep_directions: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of("name", self.name, NETWORKS)
@@ -73,7 +76,7 @@ class ModelConfig:
         checks.one_of("norm", self.norm, NORMS)
         checks.one_of("laplacian", self.laplacian, LAPLACIANS)
         checks.one_of("features_from", self.features_from, FEATURES)
-        for switch in (*OPTIONS, "checkpointing"):
+        for switch in (*OPTIONS, "checkpointing", "keep_directions"):
             value = getattr(self, switch)
             if not isinstance(value, bool):
                 raise TypeError(f"{switch} must be a bool, got {type(value).__name__} {value!r}")

@@ -39,6 +39,8 @@ class UGLR(UnrolledNetwork):
         node_channels: Further node attributes for ``"mlp"`` and ``"gnn"`` (default: 0).
         checkpointing: Recompute features and graphs in backward, and layers where they are not
             recomputed anyway (default: ``False``).
+        keep_directions: Compiled solvers keep the directions of all CG steps for backward, see
+            :class:`ModelConfig` (default: ``False``).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -66,11 +68,13 @@ class UGLR(UnrolledNetwork):
         features_from: str = "cnn",
         node_channels: int = 0,
         checkpointing: bool = False,
+        keep_directions: bool = False,
     ) -> None:
         super().__init__(
             ModelConfig(
                 "uglr", in_channels, blocks, layers, cg_steps, heads, features, maps, window, norm,
                 laplacian, features_from, node_channels, checkpointing,
+                keep_directions=keep_directions,
             )
         )  # fmt: skip
 
@@ -94,7 +98,8 @@ class GLRBlock(HeadwiseBlock):
     def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
         solvers = unrolled.solvers(topology, weight, x) if self.fusible else None
         if solvers is not None:
-            return unrolled.unrolled_glr(solvers, weight, x, observed, *self._scalars(x))
+            keep = self.config.keep_directions
+            return unrolled.unrolled_glr(solvers, weight, x, observed, *self._scalars(x), keep=keep)
         directed = self.config.norm == "directed"
 
         def run(layer: GLRLayer, weight: Tensor, x: Tensor) -> Tensor:

@@ -61,6 +61,8 @@ class UGLRPlus(UnrolledNetwork):
             images in [0, 1], ``(-0.25, 1.25)`` stops that and leaves room for any estimate that
             makes sense. Beyond the bounds a gradient is zero (default: ``None``).
         checkpointing: Recompute features, graphs and layers in backward (default: ``False``).
+        keep_directions: Compiled solvers keep the directions of all CG steps for backward, see
+            :class:`ModelConfig` (default: ``False``).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -91,12 +93,13 @@ class UGLRPlus(UnrolledNetwork):
         carry: bool = False,
         bounds: tuple[float, float] | None = None,
         checkpointing: bool = False,
+        keep_directions: bool = False,
     ) -> None:
         super().__init__(
             ModelConfig(
                 "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
                 norm, "combinatorial", features_from, node_channels, checkpointing,
-                mean, sees_mask, carry, bounds,
+                mean, sees_mask, carry, bounds, keep_directions,
             )
         )  # fmt: skip
 
@@ -155,8 +158,8 @@ class JointGLRBlock(UnrolledBlock):
         solvers = unrolled.solvers(topology, weight, x) if self.fusible else None
         threads = torch.get_num_threads()
         if solvers is not None and (torch.is_grad_enabled() or _SOLVES * len(x) >= threads):
-            scalars = self._scalars(x.dtype)
-            return unrolled.unrolled_joint_glr(solvers, weight, x, observed, *scalars)
+            scalars, keep = self._scalars(x.dtype), self.config.keep_directions
+            return unrolled.unrolled_joint_glr(solvers, weight, x, observed, *scalars, keep=keep)
 
         def run(layer: GLRLayer, weight: Tensor, x: Tensor) -> Tensor:
             return layer(self.joint_prior(topology, weight), x, observed)

@@ -44,6 +44,8 @@ class UGTV(UnrolledNetwork):
         node_channels: Further node attributes for ``"mlp"`` and ``"gnn"`` (default: 0).
         checkpointing: Recompute features and graphs in backward, and layers where they are not
             recomputed anyway (default: ``False``).
+        keep_directions: Compiled solvers keep the directions of all CG steps for backward, see
+            :class:`ModelConfig` (default: ``False``).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -70,12 +72,13 @@ class UGTV(UnrolledNetwork):
         features_from: str = "cnn",
         node_channels: int = 0,
         checkpointing: bool = False,
+        keep_directions: bool = False,
     ) -> None:
         super().__init__(
             ModelConfig(
                 "ugtv", in_channels, blocks, layers, cg_steps, heads, features, maps, window, norm,
                 features_from=features_from, node_channels=node_channels,
-                checkpointing=checkpointing,
+                checkpointing=checkpointing, keep_directions=keep_directions,
             )
         )  # fmt: skip
 
@@ -95,8 +98,8 @@ class GTVBlock(HeadwiseBlock):
     def solve(self, topology: Topology, weight: Tensor, x: Tensor, observed: Tensor) -> Tensor:
         solvers = unrolled.solvers(topology, weight, x) if self.fusible else None
         if solvers is not None:
-            scalars = self._scalars(x)
-            return unrolled.unrolled_gtv(solvers, weight, x, observed, *scalars)
+            scalars, keep = self._scalars(x), self.config.keep_directions
+            return unrolled.unrolled_gtv(solvers, weight, x, observed, *scalars, keep=keep)
         root = weight.clamp(min=SMALLEST_WEIGHT).sqrt()
 
         def run(

@@ -2,13 +2,15 @@ r"""The solver part of a block as one differentiable operation, where a backend 
 
 It computes what the layers of :mod:`gsp_unroll.nn` compute one after another, to rounding, but
 keeps only its arguments for backward: all layers and CG steps are run again there, system by
-system, in memory that a core has close by. First derivatives only.
+system, in memory that a core has close by. Asked to ``keep``, it keeps the directions of all CG
+steps instead, ``layers * steps`` signals a head. First derivatives only.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -31,6 +33,8 @@ def unrolled_glr(
     alpha: Tensor,
     beta: Tensor,
     kappa: Tensor,
+    *,
+    keep: bool = False,
 ) -> Tensor:
     """All layers of a uGLR block, see :class:`gsp_unroll.nn.GLRLayer`.
 
@@ -42,11 +46,12 @@ def unrolled_glr(
         alpha: CG step sizes ``[layers, steps, heads]``.
         beta: CG momenta ``[layers, steps, heads]``; the last of each layer is not used.
         kappa: Proximal weights ``[layers]``.
+        keep: Keep the directions of all CG steps for backward instead of running it again.
 
     Returns:
         ``[B, heads, C, N]``.
     """
-    return _Unrolled.apply(solvers, "glr", w, x, _free(x, observed), alpha, beta, kappa)
+    return _apply(solvers, "glr", keep, w, x, _free(x, observed), alpha, beta, kappa)
 
 
 def unrolled_gtv(
@@ -58,6 +63,8 @@ def unrolled_gtv(
     beta: Tensor,
     threshold: Tensor,
     ratio: Tensor,
+    *,
+    keep: bool = False,
 ) -> Tensor:
     r"""All layers of a uGTV block, see :class:`gsp_unroll.nn.GTVLayer`.
 
@@ -70,11 +77,13 @@ def unrolled_gtv(
         beta: CG momenta ``[layers, steps, heads]``; the last of each layer is not used.
         threshold: :math:`\kappa/\gamma` of each layer ``[layers]``.
         ratio: :math:`\gamma_{before}/\gamma` of each layer ``[layers]``, 1 for the first.
+        keep: Keep the directions of all CG steps for backward instead of running it again.
 
     Returns:
         ``[B, heads, C, N]``.
     """
-    return _Unrolled.apply(solvers, "gtv", w, x, _free(x, observed), alpha, beta, threshold, ratio)
+    free = _free(x, observed)
+    return _apply(solvers, "gtv", keep, w, x, free, alpha, beta, threshold, ratio)
 
 
 def unrolled_joint_glr(
@@ -86,6 +95,8 @@ def unrolled_joint_glr(
     beta: Tensor,
     kappa: Tensor,
     mix: Tensor,
+    *,
+    keep: bool = False,
 ) -> Tensor:
     r"""All layers of a uGLR+ block: as :func:`unrolled_glr` on :math:`\sum_hS_hL_h`.
 
@@ -99,28 +110,38 @@ def unrolled_joint_glr(
         kappa: Proximal weights ``[layers]``.
         mix: Symmetric positive semidefinite :math:`S_h` that mix the channels of a node,
             ``[heads, C, C]``; of others the symmetric part.
+        keep: Keep the directions of all CG steps for backward instead of running it again.
 
     Returns:
         ``[B, C, N]``.
     """
     free = _free(x, observed)
-    return _Unrolled.apply(solvers, "joint_glr", w, x, free, alpha, beta, kappa, mix)
+    return _apply(solvers, "joint_glr", keep, w, x, free, alpha, beta, kappa, mix)
 
 
 def _free(x: Tensor, observed: Tensor) -> Tensor:
     return (~observed).to(x.dtype).expand_as(x)
 
 
+def _apply(solvers: UnrolledSolvers, prior: str, keep: bool, *arguments: Tensor) -> Tensor:
+    keep = keep and torch.is_grad_enabled() and any(v.requires_grad for v in arguments)
+    return _Unrolled.apply(solvers, prior, keep, *arguments)
+
+
 class _Unrolled(Function):
     @staticmethod
-    def forward(ctx: Any, solvers: UnrolledSolvers, prior: str, *arguments: Tensor) -> Tensor:
-        ctx.solvers, ctx.prior = solvers, prior
-        ctx.save_for_backward(*arguments)
-        return getattr(solvers, f"{prior}_forward")(*arguments)
+    def forward(
+        ctx: Any, solvers: UnrolledSolvers, prior: str, keep: bool, *arguments: Tensor
+    ) -> Tensor:
+        out, kept = getattr(solvers, f"{prior}_forward")(*arguments, keep=keep)
+        ctx.solvers, ctx.prior, ctx.number = solvers, prior, len(arguments)
+        ctx.save_for_backward(*arguments, *kept)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         backward = getattr(ctx.solvers, f"{ctx.prior}_backward")
-        gw, gx, *scalars = backward(g, *ctx.saved_tensors)
-        return None, None, gw, gx, None, *scalars
+        arguments, kept = ctx.saved_tensors[: ctx.number], ctx.saved_tensors[ctx.number :]
+        gw, gx, *scalars = backward(g, kept, *arguments)
+        return None, None, None, gw, gx, None, *scalars

@@ -11,7 +11,7 @@ from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metad
 from gsp_unroll.models.config import EXTRAS
 
 # Says how gradients are computed, not what is.
-_FREE = ("checkpointing",)
+_FREE = ("checkpointing", "keep_directions")
 # Of which there may be more than in the weights.
 _GROW = ("blocks", "layers")
 # Networks of one form but for what a layer solves.

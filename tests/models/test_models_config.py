@@ -17,6 +17,8 @@ PLUS = {"name": "uglr-plus"}
     [
         ModelConfig("uglr", 2, **SMALL, norm="directed", laplacian="normalized"),
         ModelConfig("ugtv", 1, **SMALL, norm="symmetric", checkpointing=True),
+        ModelConfig("uglr", 1, **SMALL, keep_directions=True),
+        ModelConfig("uglr-plus", 1, **SMALL, keep_directions=True),
         ModelConfig("uglr-plus", 1, **SMALL, mean=True, sees_mask=True, carry=True),
         ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
         ModelConfig("uglr-plus", 3, **SMALL, norm="symmetric"),
@@ -40,6 +42,7 @@ def test_defaults_are_the_published_network():
         "features": 12, "maps": 48, "window": 5, "norm": "softmax", "laplacian": "combinatorial",
         "features_from": "cnn", "node_channels": 0, "checkpointing": False,
         "mean": False, "sees_mask": False, "carry": False, "bounds": None,
+        "keep_directions": False,
     }  # fmt: skip
     assert build(config).config == UGTV().config == config
     assert UGLR().config == dataclasses.replace(config, name="uglr")
@@ -98,6 +101,7 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
         ({**PLUS, "bounds": (0, "1")}, TypeError, "bounds must be a number, got str '1'"),
         ({**PLUS, "bounds": (0, float("inf"))}, ValueError, "bounds must be finite, got inf"),
         ({"mean": True}, ValueError, "mean must be False with name='ugtv', the published form"),
+        ({"keep_directions": 1}, TypeError, "keep_directions must be a bool, got int 1"),
         ({"checkpointing": "yes"}, TypeError, "checkpointing must be a bool, got str 'yes'"),
     ],
 )

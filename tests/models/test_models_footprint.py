@@ -21,7 +21,7 @@ SIGNAL = 4 * HEADS * CHANNELS * SIDE**2
 EDGES = len(Grid(1, 1, WINDOW).offsets) * SIGNAL
 
 
-def problem(network, backend, *, layers=2, cg_steps=3, checkpointing=False):
+def problem(network, backend, *, layers=2, cg_steps=3, **options):
     """A function to the loss, and the topology that it runs on."""
     torch.manual_seed(0)
     model = network(
@@ -32,7 +32,7 @@ def problem(network, backend, *, layers=2, cg_steps=3, checkpointing=False):
         features=2,
         maps=2,
         window=WINDOW,
-        checkpointing=checkpointing,
+        **options,
     ).train()
     grid = Grid(SIDE, SIDE, WINDOW, backend=backend)
     mask = torch.rand(CHANNELS, SIDE**2) < 0.5
@@ -140,6 +140,17 @@ def test_a_compiled_block_keeps_nothing_for_steps_and_layers(network):
     # Scalars only.
     assert 0 <= step <= 0.2
     assert 0 <= layer <= 0.5
+
+
+@NETWORKS
+def test_kept_directions_are_one_signal_with_its_borders_for_a_step(network):
+    compiled_solvers()
+    step, layer = step_and_layer(kept, network, "native", keep_directions=True)
+    # Rows two up and two down and two columns, in whole cache lines.
+    borders = 2 * 16 * -(-(2 * SIDE + 2) // 16) / SIDE**2
+    assert step == pytest.approx(1 + borders, abs=0.2)
+    # The signal after a layer is kept, too.
+    assert layer == pytest.approx(4 * (1 + borders), abs=0.5)
 
 
 @NETWORKS

@@ -48,13 +48,14 @@ def problem(height, width, window, *, batch=2, channels=3, heads=2, layers=3, st
     return grid, (w, x, observed, alpha, beta), by_layer
 
 
-def call(prior, grid, arguments, by_layer):
+def call(prior, grid, arguments, by_layer, **options):
     w, x, observed, alpha, beta = arguments
     if prior == "joint_glr":
         # One system: no scalars for each head.
         alpha, beta = alpha[..., 0], beta[..., 0]
     function = getattr(unrolled, f"unrolled_{prior}")
-    return function(unrolled.solvers(grid, w, x), w, x, observed, alpha, beta, *by_layer)
+    solvers = unrolled.solvers(grid, w, x)
+    return function(solvers, w, x, observed, alpha, beta, *by_layer, **options)
 
 
 def model(network, window, layers=3, channels=3, **options):
@@ -98,7 +99,9 @@ def assert_gradients(gradients, expected):
 @NETWORKS
 @SIZES
 @pytest.mark.parametrize(
-    "options", [{}, {"checkpointing": True}, {"layers": 1}], ids=["plain", "checkpointed", "single"]
+    "options",
+    [{}, {"checkpointing": True}, {"layers": 1}, {"keep_directions": True}],
+    ids=["plain", "checkpointed", "single", "kept"],
 )
 def test_one_call_is_the_layers_one_by_one(network, height, width, window, options):
     value, gradients = run(network, "native", height, width, window, **options)
@@ -111,9 +114,9 @@ def test_one_call_is_the_layers_one_by_one(network, height, width, window, optio
 def test_joint_system_of_any_number_of_channels(monkeypatch, channels):
     calls = []
 
-    def unrolled_joint_glr(*arguments):
+    def unrolled_joint_glr(*arguments, **options):
         calls.append(arguments)
-        return joint_glr(*arguments)
+        return joint_glr(*arguments, **options)
 
     joint_glr = unrolled.unrolled_joint_glr
     monkeypatch.setattr(unrolled, "unrolled_joint_glr", unrolled_joint_glr)
@@ -179,7 +182,60 @@ def test_edge_variables_are_kept_after_every_fourth_layer(
         torch.set_num_threads(threads)
     edges = len(grid.offsets), 1, numba_unrolled_loops.BLOCK
     asked = [shape[:-3] for shape in asked if shape[-3:] == edges]
-    assert asked == [(forward,), (kept, 3), (gradients,)]
+    # Of one system at a time; one without channels if there is nothing to keep.
+    back = (1, kept, 3) if kept else (1, 1, 0)
+    assert asked == [(1, 1, forward), back, (gradients,)]
+
+
+@PRIORS
+@pytest.mark.parametrize("layers", [1, 3, 6, 10])
+@pytest.mark.parametrize("threads", [1, 5])
+def test_kept_directions_are_those_that_backward_makes_again(monkeypatch, prior, layers, threads):
+    def poisoned(*shape, like):
+        return memory.empty(*shape, like=like).fill_(torch.nan)
+
+    monkeypatch.setattr(numba_unrolled, "empty", poisoned)
+    grid, (w, x, observed, *steps), by_layer = problem(40, 37, 5, batch=1, layers=layers)
+    inputs = [v.requires_grad_() for v in (w, x, *steps, *by_layer[prior])]
+    before, results = torch.get_num_threads(), []
+    try:
+        # With more threads than systems these would be shared out by channels.
+        torch.set_num_threads(threads)
+        for keep in (False, True):
+            out = call(prior, grid, (w, x, observed, *steps), by_layer[prior], keep=keep)
+            results.append([out, *torch.autograd.grad(out.square().sum(), inputs)])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert all(torch.isfinite(v).all() for v in results[0])
+
+
+@PRIORS
+def test_directions_are_kept_for_gradients_only(prior):
+    grid, (w, x, *rest), by_layer = problem(5, 7, 5)
+    solvers, asked = unrolled.solvers(grid, w, x), []
+
+    class Spy:
+        def __getattr__(self, name):
+            def spied(*arguments, keep):
+                asked.append(keep)
+                return getattr(solvers, name)(*arguments, keep=keep)
+
+            return spied
+
+    def result(keep):
+        scalars = [v[..., 0] for v in rest[1:]] if prior == "joint_glr" else rest[1:]
+        function = getattr(unrolled, f"unrolled_{prior}")
+        return function(Spy(), w, x, rest[0], *scalars, *by_layer[prior], keep=keep)
+
+    without = result(True)
+    w.requires_grad_()
+    with torch.no_grad():
+        assert torch.equal(result(True), without)
+    result(False)
+    assert asked == [False] * 3
+    result(True)
+    assert asked[3:] == [True]
 
 
 @PRIORS

@@ -151,35 +151,44 @@ class Kernels(ABC):
 class UnrolledSolvers(Protocol):
     """Optional part of a backend: all layers of a block, see :mod:`gsp_unroll.ops.unrolled`.
 
-    ``*_backward`` takes the gradient of the result in front of the arguments of ``*_forward`` and
-    returns the gradients of ``w``, ``x``, ``alpha``, ``beta`` and what follows.
+    ``*_forward`` returns the result and, if asked to ``keep``, what ``*_backward`` would compute
+    again without it. ``*_backward`` takes the gradient of the result and what was kept in front of
+    the arguments of ``*_forward`` and returns the gradients of ``w``, ``x``, ``alpha``, ``beta``
+    and what follows.
     """
 
     def takes(self, *values: Tensor) -> bool:
         """Whether these tensors can be computed with."""
 
     def glr_forward(
-        self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor
-    ) -> Tensor:
+        self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor, *,
+        keep: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
         """As :func:`gsp_unroll.ops.unrolled.unrolled_glr`; ``free`` is 0 or 1."""
 
-    def glr_backward(self, g: Tensor, *arguments: Tensor) -> tuple[Tensor, ...]:
+    def glr_backward(
+        self, g: Tensor, kept: tuple[Tensor, ...], *arguments: Tensor
+    ) -> tuple[Tensor, ...]:
         """Gradients of :meth:`glr_forward`."""
 
     def gtv_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor,
-        ratio: Tensor,
-    ) -> Tensor:  # fmt: skip
+        ratio: Tensor, *, keep: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
         """As :func:`gsp_unroll.ops.unrolled.unrolled_gtv`; ``free`` is 0 or 1."""
 
-    def gtv_backward(self, g: Tensor, *arguments: Tensor) -> tuple[Tensor, ...]:
+    def gtv_backward(
+        self, g: Tensor, kept: tuple[Tensor, ...], *arguments: Tensor
+    ) -> tuple[Tensor, ...]:
         """Gradients of :meth:`gtv_forward`."""
 
     def joint_glr_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor,
-        mix: Tensor,
-    ) -> Tensor:  # fmt: skip
+        mix: Tensor, *, keep: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
         """As :func:`gsp_unroll.ops.unrolled.unrolled_joint_glr`; ``free`` is 0 or 1."""
 
-    def joint_glr_backward(self, g: Tensor, *arguments: Tensor) -> tuple[Tensor, ...]:
+    def joint_glr_backward(
+        self, g: Tensor, kept: tuple[Tensor, ...], *arguments: Tensor
+    ) -> tuple[Tensor, ...]:
         """Gradients of :meth:`joint_glr_forward`."""

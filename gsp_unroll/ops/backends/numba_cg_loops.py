@@ -38,6 +38,27 @@ def border(shifts):
 
 
 @inner
+def own(system, kept):
+    """What was kept for ``system``, or the only one if that is memory to work in."""
+    return kept[min(system, kept.shape[0] - 1)]
+
+
+@inner
+def in_turns(index, places):
+    """The place of what comes ``index``-th: its own, or one of fewer that are used in turns."""
+    return places[index % places.shape[0]]
+
+
+@inner
+def clear_borders(x, pad, n):
+    """Zeros around signals ``x [..., pad + n + pad]`` of three dimensions."""
+    for k in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            fill(x[k, c, :pad], 0)
+            fill(x[k, c, pad + n :], 0)
+
+
+@inner
 def load_weights(offsets, weights, height, width, pad, floor, w):
     """Copy ``weights [K, N]`` behind the border; zero where there is no edge, else >= floor."""
     for k in range(offsets.shape[0]):

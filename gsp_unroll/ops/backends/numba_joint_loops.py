@@ -15,12 +15,15 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
     CHUNK,
     border,
     cg_update,
+    clear_borders,
     clear_unused,
     direction_gradient,
     first_direction,
+    in_turns,
     jit,
     laplacian,
     load_weights,
+    own,
     part,
     residual_gradient,
 )
@@ -28,7 +31,7 @@ from gsp_unroll.ops.backends.numba_rows import add, add_scaled, copy, dot, fill,
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "7affc233b3c7"
+HELPERS = "dea72fe2955f"
 
 # --- matrices for weights -------------------------------------------------------------------------
 
@@ -235,32 +238,47 @@ def _cg(shifts, pad, m, x, r, directions, f, alpha, beta, kappa, out, work):
         )
 
 
+@inner
+def _layers(shifts, pad, m, x, f, alpha, beta, kappa, xs, directions, r, out, work):
+    """As `numba_unrolled_loops._glr_layers`."""
+    channels, n = r.shape
+    clear_borders(xs, pad, n)
+    for c in range(channels):
+        copy(xs[0, c, pad : pad + n], x[c])
+    for l in range(alpha.shape[0]):
+        here, after = in_turns(l, xs), in_turns(l + 1, xs)
+        p = in_turns(l, directions)
+        clear_borders(p, pad, n)
+        _start(shifts, pad, m, here, r, p[0], f, out, work)
+        if xs.shape[0] > 1:
+            for c in range(channels):
+                copy(after[c], here[c])
+        _cg(shifts, pad, m, after, r, p, f, alpha[l], beta[l], kappa[l], out, work)
+    return in_turns(alpha.shape[0], xs)
+
+
 @jit
 def joint_glr_forward(
-    offsets, shifts, height, width, w, x, free, alpha, beta, kappa, mix, out, m, first, last
-):
+    offsets, shifts, height, width, w, x, free, alpha, beta, kappa, mix, out, signals, directions,
+    m, first, last,
+):  # fmt: skip
     """``out, x, free [B, C, N]``, ``w [B, heads, K, N]``, ``mix [heads, C, C]``.
 
-    ``m [pairs, K, pad + N]`` is memory to work in.
+    ``m [pairs, K, pad + N]`` is memory to work in; ``signals`` and ``directions`` as in
+    `numba_unrolled_loops.glr_forward`.
     """
     n, pad, channels = height * width, border(shifts), x.shape[1]
     clean = np.empty((w.shape[1], n), x.dtype)
-    xx = np.zeros((channels, n + 2 * pad), x.dtype)
-    directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
     product, work = np.empty(channels * CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
     for s in range(first, last):
         _load(offsets, w[s], mix, height, width, pad, m, clean)
+        found = _layers(
+            shifts, pad, m, x[s], free[s], alpha, beta, kappa, own(s, signals),
+            own(s, directions), r, product, work,
+        )  # fmt: skip
         for c in range(channels):
-            copy(xx[c, pad : pad + n], x[s, c])
-        for l in range(alpha.shape[0]):
-            _start(shifts, pad, m, xx, r, directions[0], free[s], product, work)
-            _cg(
-                shifts, pad, m, xx, r, directions, free[s], alpha[l], beta[l], kappa[l],
-                product, work,
-            )  # fmt: skip
-        for c in range(channels):
-            copy(out[s, c], xx[c, pad : pad + n])
+            copy(out[s, c], found[c, pad : pad + n])
 
 
 @inner
@@ -299,41 +317,33 @@ def _cg_gradient(
 
 @jit
 def joint_glr_backward(
-    offsets, shifts, height, width, w, x, free, alpha, beta, kappa, mix, g,
-    gw, gx, galpha, gbeta, gkappa, gmix, m, gm, first, last,
+    offsets, shifts, height, width, again, w, x, free, alpha, beta, kappa, mix, g,
+    gw, gx, galpha, gbeta, gkappa, gmix, signals, directions, m, gm, first, last,
 ):  # fmt: skip
-    """Gradients of `joint_glr_forward`, which it runs again; those of scalars for each image.
+    """Gradients of `joint_glr_forward`; those of scalars for each image.
 
-    ``m`` and ``gm [K, pairs, N]`` are memory to work in.
+    ``m`` and ``gm [K, pairs, N]`` are memory to work in; ``signals`` and ``directions`` as in
+    `numba_unrolled_loops.glr_backward`.
     """
     n, pad, channels = height * width, border(shifts), x.shape[1]
-    layers, steps = alpha.shape
     one = x.dtype.type(1)
     clean = np.empty((w.shape[1], n), x.dtype)
-    xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
-    directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
     q = np.zeros((channels, n + 2 * pad), x.dtype)
     r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
     product, work = np.empty(channels * CHUNK, x.dtype), np.empty(CHUNK, x.dtype)
     for s in range(first, last):
         _load(offsets, w[s], mix, height, width, pad, m, clean)
+        xs, ps = own(s, signals), own(s, directions)
+        if again:
+            _layers(shifts, pad, m, x[s], free[s], alpha, beta, kappa, xs, ps, r, product, work)
         for c in range(channels):
-            copy(xs[0, c, pad : pad + n], x[s, c])
             copy(gx[s, c], g[s, c])
-        for l in range(layers):
-            for c in range(channels):
-                copy(xs[l + 1, c], xs[l, c])
-            _start(shifts, pad, m, xs[l], r, directions[l, 0], free[s], product, work)
-            _cg(
-                shifts, pad, m, xs[l + 1], r, directions[l], free[s], alpha[l], beta[l], kappa[l],
-                product, work,
-            )  # fmt: skip
         for k in range(gm.shape[0]):
             for pair in range(gm.shape[1]):
                 fill(gm[k, pair], 0)
-        for l in range(layers - 1, -1, -1):
+        for l in range(alpha.shape[0] - 1, -1, -1):
             gkappa[s, l] = _cg_gradient(
-                shifts, pad, m, directions[l], free[s], alpha[l], beta[l], kappa[l],
+                shifts, pad, m, ps[l], free[s], alpha[l], beta[l], kappa[l],
                 gx[s], r, gp, q, gm, galpha[s, l], gbeta[s, l], product, work,
             )  # fmt: skip
             # The first residual is -f A x.

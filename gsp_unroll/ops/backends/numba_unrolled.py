@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 Shape = tuple[int, ...]
+Kept = tuple[Tensor, ...]
 
 
 class NumbaGridSolvers:
@@ -30,7 +31,8 @@ class NumbaGridSolvers:
     (``layers * steps * C``) at once, and for GTV of three layers or more ``3 C K`` for what comes
     back to the edge variables, and as many for each time that they are kept (every fourth layer).
     A joint system is a whole image: ``P K + 4 C + heads``, ``P = C (C + 1) / 2``; going back
-    ``P K`` more and all directions.
+    ``P K`` more and all directions. What is kept by forward is what going back would make again:
+    directions, signals and kept edge variables, of all systems.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -38,68 +40,87 @@ class NumbaGridSolvers:
         shifts = [dr * grid.width + dc for dr, dc in grid.offsets]
         self.shape = self.offsets, np.array(shifts, dtype=np.int64), grid.height, grid.width
         self.num_nodes = grid.num_nodes
+        self.border = loops.border.py_func(self.shape[1])
 
     def takes(self, *values: Tensor) -> bool:
         """Whether these tensors (on the CPU, of one dtype, not empty) can be computed with."""
         return compiled_for(*values)
 
     def glr_forward(
-        self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor
-    ) -> Tensor:
-        scratch = [self._edge_rows(1, x)]
-        return self._forward(loops.glr_forward, scratch, w, x, free, alpha, beta, kappa)
+        self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor, *,
+        keep: bool = False,
+    ) -> tuple[Tensor, Kept]:  # fmt: skip
+        groups = 1 if keep else _groups(w, x)
+        layers, steps = alpha.shape[:2] if keep else (0, 2)
+        work = self._cg_memory(layers, steps, x.shape[1] // groups)
+        return self._forward(loops.glr_forward, keep, groups, work, w, x, free, alpha, beta, kappa)
 
     def glr_backward(
-        self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
-        kappa: Tensor,
+        self, g: Tensor, kept: Kept, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
+        beta: Tensor, kappa: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        scratch = [self._edge_rows(1, x)]
-        return self._backward(loops.glr_backward, scratch, g, w, x, free, alpha, beta, kappa)
+        work = self._cg_memory(*alpha.shape[:2], x.shape[1])
+        return self._backward(loops.glr_backward, work, [], g, kept, w, x, free, alpha, beta, kappa)
 
     def gtv_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor,
-        ratio: Tensor,
-    ) -> Tensor:  # fmt: skip
-        kept = x.shape[1] // _groups(w, x) if loops.number_kept(len(threshold)) > 0 else 0
-        scratch = [self._edge_rows(1, x), self._edge_states(kept, x)]
-        return self._forward(loops.gtv_forward, scratch, w, x, free, alpha, beta, threshold, ratio)
+        ratio: Tensor, *, keep: bool = False,
+    ) -> tuple[Tensor, Kept]:  # fmt: skip
+        groups = 1 if keep else _groups(w, x)
+        layers, steps = alpha.shape[:2]
+        channels, states = x.shape[1] // groups, loops.number_kept(layers)
+        if keep:
+            work = self._cg_memory(layers, steps, channels)
+        else:
+            # The last signals make the edge variables of layers that do not keep theirs.
+            signals, directions = self._cg_memory(min(layers, loops.KEPT), 2, channels)
+            work = [signals, (1, *directions[1:])]
+            states = min(states, 1)
+        work.append(self._states(states, channels))
+        return self._forward(
+            loops.gtv_forward, keep, groups, work, w, x, free, alpha, beta, threshold, ratio
+        )
 
     def gtv_backward(
-        self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
-        threshold: Tensor, ratio: Tensor,
+        self, g: Tensor, kept: Kept, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
+        beta: Tensor, threshold: Tensor, ratio: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        kept = loops.number_kept(len(threshold))
-        scratch = [
-            self._edge_rows(1, x),
-            (kept, *self._edge_states(x.shape[1], x)),
-            self._edge_states(x.shape[1] if len(threshold) > 2 else 0, x),
+        layers, channels = len(threshold), x.shape[1]
+        work = [
+            *self._cg_memory(*alpha.shape[:2], channels),
+            self._states(loops.number_kept(layers), channels),
         ]
+        gradients = [self._states(1, channels if layers > 2 else 0)[1:]]
         return self._backward(
-            loops.gtv_backward, scratch, g, w, x, free, alpha, beta, threshold, ratio
+            loops.gtv_backward, work, gradients, g, kept, w, x, free, alpha, beta, threshold, ratio
         )
 
     def joint_glr_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor,
-        mix: Tensor,
-    ) -> Tensor:  # fmt: skip
+        mix: Tensor, *, keep: bool = False,
+    ) -> tuple[Tensor, Kept]:  # fmt: skip
         out = empty(*x.shape, like=x)
         arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
-        scratch = [self._edge_rows(_pairs(x), x)]
+        layers, steps = alpha.shape if keep else (0, 2)
+        work = self._cg_memory(layers, steps, x.shape[1])
+        kept = _kept(work, x.shape[0], x) if keep else ()
         run_chunks(
             lambda first, last: joint_loops.joint_glr_forward(
-                *self.shape, *arrays, out.numpy(), *_memory(scratch, x), first, last
+                *self.shape, *arrays, out.numpy(), *_arrays(kept or _kept(work, 1, x)),
+                *_arrays(_memory([self._edge_rows(_pairs(x))], x)), first, last,
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
-        )
-        return out
+        )  # fmt: skip
+        return out, kept
 
     def joint_glr_backward(
-        self, g: Tensor, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
-        kappa: Tensor, mix: Tensor,
+        self, g: Tensor, kept: Kept, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
+        beta: Tensor, kappa: Tensor, mix: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
         gw, gx = empty(*w.shape, like=x), empty(*x.shape, like=x)
-        scratch = [self._edge_rows(_pairs(x), x), (len(self.offsets), _pairs(x), x.shape[2])]
+        work = self._cg_memory(*alpha.shape, x.shape[1])
+        edges = [self._edge_rows(_pairs(x)), (len(self.offsets), _pairs(x), x.shape[2])]
         # Of each image, so that their sum does not depend on who computes which.
         scalars = [torch.zeros(x.shape[0], *v.shape, dtype=x.dtype) for v in (alpha, beta, kappa)]
         gmix = torch.zeros(x.shape[0], *mix.shape, dtype=x.dtype)
@@ -108,10 +129,11 @@ class NumbaGridSolvers:
         )  # fmt: skip
         run_chunks(
             lambda first, last: joint_loops.joint_glr_backward(
-                *self.shape, *arrays, _array(g), *gradients, *_memory(scratch, x), first, last
+                *self.shape, not kept, *arrays, _array(g), *gradients,
+                *_arrays(kept or _kept(work, 1, x)), *_arrays(_memory(edges, x)), first, last,
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
-        )
+        )  # fmt: skip
         return gw, gx, *(v.sum(0) for v in scalars), gmix.sum(0)
 
     def _joint(self, w: Tensor, *values: Tensor) -> tuple[np.ndarray, ...]:
@@ -119,28 +141,30 @@ class NumbaGridSolvers:
         return edges.reshape(*w.shape[:2], *edges.shape[1:]), *map(_array, values)
 
     def _forward(
-        self, loop: Callable[..., None], scratch: Sequence[Shape], w: Tensor, x: Tensor,
-        free: Tensor, alpha: Tensor, beta: Tensor, *layerwise: Tensor,
-    ) -> Tensor:  # fmt: skip
+        self, loop: Callable[..., None], keep: bool, groups: int, work: Sequence[Shape], w: Tensor,
+        x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, *layerwise: Tensor,
+    ) -> tuple[Tensor, Kept]:  # fmt: skip
         batch, heads = w.shape[:2]
         out = empty(batch, heads, *x.shape[1:], like=x)
         systems, channels = batch * heads, x.shape[1]
-        groups = _groups(w, x)
         arrays = (
             self._edges(w), _array(x), _array(free), _by_head(alpha), _by_head(beta),
             *(_array(v) for v in layerwise), out.numpy().reshape(systems, channels, -1),
         )  # fmt: skip
+        kept = _kept(work, systems, x) if keep else ()
         run_chunks(
             lambda first, last: loop(
-                *self.shape, groups, *arrays, *_memory(scratch, x), first, last
+                *self.shape, groups, *arrays, *_arrays(kept or _kept(work, 1, x)),
+                *_arrays(_memory([self._edge_rows(1)], x)), first, last,
             ),
             even_ranges(systems * groups, 1, for_each_thread=2),
-        )
-        return out
+        )  # fmt: skip
+        return out, kept
 
     def _backward(
-        self, loop: Callable[..., None], scratch: Sequence[Shape], g: Tensor, w: Tensor, x: Tensor,
-        free: Tensor, alpha: Tensor, beta: Tensor, *layerwise: Tensor,
+        self, loop: Callable[..., None], work: Sequence[Shape], gradients: Sequence[Shape],
+        g: Tensor, kept: Kept, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
+        *layerwise: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         batch, heads = w.shape[:2]
         systems, (layers, steps) = batch * heads, alpha.shape[:2]
@@ -153,23 +177,33 @@ class NumbaGridSolvers:
             *(_array(v) for v in layerwise), _array(g).reshape(systems, x.shape[1], -1),
             self._edges(gw), gx.numpy().reshape(systems, x.shape[1], -1), *scalars, *by_layer,
         )  # fmt: skip
+        edges = [self._edge_rows(1), *gradients]
         run_chunks(
-            lambda first, last: loop(*self.shape, *arrays, *_memory(scratch, x), first, last),
+            lambda first, last: loop(
+                *self.shape, not kept, *arrays, *_arrays(kept or _kept(work, 1, x)),
+                *_arrays(_memory(edges, x)), first, last,
+            ),
             even_ranges(systems, 1, for_each_thread=2),
-        )
+        )  # fmt: skip
         galpha, gbeta = torch.from_numpy(scalars).view(2, batch, heads, layers, steps).sum(1)
         return (
             gw, gx.sum(1), galpha.movedim(0, 2), gbeta.movedim(0, 2),
             *torch.from_numpy(by_layer).sum(1),
         )  # fmt: skip
 
-    def _edge_rows(self, rows: int, x: Tensor) -> Shape:
-        """Shape of as many numbers an edge, with their border."""
-        return rows, len(self.offsets), loops.border.py_func(self.shape[1]) + x.shape[2]
+    def _cg_memory(self, layers: int, steps: int, channels: int) -> list[Shape]:
+        """Shapes of the signals before and after ``layers`` layers, and of their directions."""
+        signal = channels, self.num_nodes + 2 * self.border
+        return [(layers + 1, *signal), (max(layers, 1), steps, *signal)]
 
-    def _edge_states(self, count: int, x: Tensor) -> Shape:
-        """Shape of as many times the edge variables of a channel, in blocks."""
-        return count, len(self.offsets), -(-x.shape[2] // loops.EDGES), loops.BLOCK
+    def _states(self, count: int, channels: int) -> Shape:
+        """Shape of as many times the edge variables, in blocks; of one without channels if 0."""
+        blocks = -(-self.num_nodes // loops.EDGES)
+        return max(count, 1), channels * (count > 0), len(self.offsets), blocks, loops.BLOCK
+
+    def _edge_rows(self, rows: int) -> Shape:
+        """Shape of as many numbers an edge, with their border."""
+        return rows, len(self.offsets), self.border + self.num_nodes
 
     def _edges(self, w: Tensor) -> np.ndarray:
         # The loops check no bounds: a shape that does not belong to this grid must not reach them.
@@ -186,9 +220,18 @@ def _groups(w: Tensor, x: Tensor) -> int:
     return x.shape[1] if w.shape[0] * w.shape[1] < torch.get_num_threads() else 1
 
 
-def _memory(shapes: Sequence[Shape], like: Tensor) -> list[np.ndarray]:
+def _kept(shapes: Sequence[Shape], systems: int, like: Tensor) -> Kept:
+    """Memory of these shapes for each system."""
+    return tuple(empty(systems, *shape, like=like) for shape in shapes)
+
+
+def _memory(shapes: Sequence[Shape], like: Tensor) -> Kept:
     """Scratch memory of a thread; not made by the loops, which would take new memory each time."""
-    return [empty(*shape, like=like).numpy() for shape in shapes]
+    return tuple(empty(*shape, like=like) for shape in shapes)
+
+
+def _arrays(values: Sequence[Tensor]) -> list[np.ndarray]:
+    return [value.numpy() for value in values]
 
 
 def _array(value: Tensor) -> np.ndarray:

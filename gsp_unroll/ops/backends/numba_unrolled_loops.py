@@ -15,11 +15,14 @@ from gsp_unroll.ops.backends.numba_cg_loops import (
     border,
     cg,
     cg_gradient,
+    clear_borders,
     clear_unused,
     first_direction,
+    in_turns,
     jit,
     laplacians,
     load_weights,
+    own,
     part,
 )
 from gsp_unroll.ops.backends.numba_rows import (
@@ -36,7 +39,7 @@ from gsp_unroll.ops.backends.numba_rows import (
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "be070f04b849"
+HELPERS = "bd0630d340f7"
 
 # --- graph Laplacian regulariser ------------------------------------------------------------------
 
@@ -55,77 +58,90 @@ def _glr_start(shifts, pad, w, x, r, p, f, work):
             )  # fmt: skip
 
 
+@inner
+def _glr_layers(shifts, pad, w, x, f, alpha, beta, kappa, xs, directions, r, work):
+    """All layers from ``x [C, N]``; returns the last signal.
+
+    ``xs [., C, pad + N + pad]`` and ``directions [., ., C, pad + N + pad]`` keep signals, one more
+    than layers, and directions of all steps; or are smaller and used in turns, see `in_turns`.
+    """
+    channels, n = r.shape
+    clear_borders(xs, pad, n)
+    for c in range(channels):
+        copy(xs[0, c, pad : pad + n], x[c])
+    for l in range(alpha.shape[0]):
+        here, after = in_turns(l, xs), in_turns(l + 1, xs)
+        p = in_turns(l, directions)
+        clear_borders(p, pad, n)
+        _glr_start(shifts, pad, w, here, r, p[0], f, work)
+        if xs.shape[0] > 1:
+            for c in range(channels):
+                copy(after[c], here[c])
+        cg(shifts, pad, w, after, r, p, f, alpha[l], beta[l], kappa[l], work)
+    return in_turns(alpha.shape[0], xs)
+
+
 @jit
 def glr_forward(
-    offsets, shifts, height, width, groups, w, x, free, alpha, beta, kappa, out, edges, first, last
-):
+    offsets, shifts, height, width, groups, w, x, free, alpha, beta, kappa, out, signals,
+    directions, edges, first, last,
+):  # fmt: skip
     """``out [S, C, N]`` from ``w [S, K, N]``, ``x, free [B, C, N]``, ``alpha [heads, ...]``.
 
     A unit of work is a system and one of ``groups`` parts of its channels;
-    ``edges [1, K, pad + N]`` is memory to work in.
+    ``edges [1, K, pad + N]`` is memory to work in, and so are ``signals [1, 1, C, pad + N + pad]``
+    and ``directions [1, 1, 2, C, pad + N + pad]``, if they are not kept for all systems, layers and
+    steps: ``[S, layers + 1, ...]``, ``[S, layers, steps, ...]``.
     """
     n, pad = height * width, border(shifts)
-    heads, layers = alpha.shape[0], alpha.shape[1]
-    channels = x.shape[1] // groups
-    zero = x.dtype.type(0)
+    heads, channels = alpha.shape[0], signals.shape[2]
     ww = edges[0]
-    xx = np.zeros((channels, n + 2 * pad), x.dtype)
-    directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
     work = np.empty(channels * CHUNK, x.dtype)
     for unit in range(first, last):
         s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
-        load_weights(offsets, w[s], height, width, pad, zero, ww)
-        f = free[b, c0 : c0 + channels]
+        load_weights(offsets, w[s], height, width, pad, x.dtype.type(0), ww)
+        found = _glr_layers(
+            shifts, pad, ww, x[b, c0 : c0 + channels], free[b, c0 : c0 + channels], alpha[h],
+            beta[h], kappa, own(s, signals), own(s, directions), r, work,
+        )  # fmt: skip
         for c in range(channels):
-            copy(xx[c, pad : pad + n], x[b, c0 + c])
-        for l in range(layers):
-            _glr_start(shifts, pad, ww, xx, r, directions[0], f, work)
-            cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], kappa[l], work)
-        for c in range(channels):
-            copy(out[s, c0 + c], xx[c, pad : pad + n])
+            copy(out[s, c0 + c], found[c, pad : pad + n])
 
 
 @jit
 def glr_backward(
-    offsets, shifts, height, width, w, x, free, alpha, beta, kappa, g,
-    gw, gx, galpha, gbeta, gkappa, edges, first, last,
+    offsets, shifts, height, width, again, w, x, free, alpha, beta, kappa, g,
+    gw, gx, galpha, gbeta, gkappa, signals, directions, edges, first, last,
 ):  # fmt: skip
-    """Gradients of `glr_forward` for ``g [S, C, N]``, which it runs again.
+    """Gradients of `glr_forward` for ``g [S, C, N]``.
 
     ``gw [S, K, N]``, ``gx [S, C, N]``, ``galpha, gbeta [S, layers, steps]`` (zero at first),
-    ``gkappa [S, layers]``; ``edges [1, K, pad + N]`` is memory to work in.
+    ``gkappa [S, layers]``; ``edges [1, K, pad + N]`` is memory to work in. ``signals`` and
+    ``directions`` were kept, or it is run ``again`` with ``[1, ...]`` of them to work in.
     """
     n, pad = height * width, border(shifts)
-    heads, layers, steps = alpha.shape
+    heads, layers = alpha.shape[0], alpha.shape[1]
     channels = x.shape[1]
     one, zero = x.dtype.type(1), x.dtype.type(0)
     ww = edges[0]
-    xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
-    directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
     q = np.zeros((channels, n + 2 * pad), x.dtype)
     r, gp = np.empty((channels, n), x.dtype), np.empty((channels, n), x.dtype)
     work = np.empty(channels * CHUNK, x.dtype)
     for s in range(first, last):
         b, h = s // heads, s % heads
+        xs, ps = own(s, signals), own(s, directions)
         load_weights(offsets, w[s], height, width, pad, zero, ww)
+        if again:
+            _glr_layers(shifts, pad, ww, x[b], free[b], alpha[h], beta[h], kappa, xs, ps, r, work)
         for c in range(channels):
-            copy(xs[0, c, pad : pad + n], x[b, c])
             copy(gx[s, c], g[s, c])
-        for l in range(layers):
-            for c in range(channels):
-                copy(xs[l + 1, c], xs[l, c])
-            _glr_start(shifts, pad, ww, xs[l], r, directions[l, 0], free[b], work)
-            cg(
-                shifts, pad, ww, xs[l + 1], r, directions[l], free[b],
-                alpha[h, l], beta[h, l], kappa[l], work,
-            )  # fmt: skip
         for k in range(offsets.shape[0]):
             fill(gw[s, k], 0)
         for l in range(layers - 1, -1, -1):
             gkappa[s, l] = cg_gradient(
-                shifts, pad, ww, directions[l], free[b], alpha[h, l], beta[h, l], kappa[l],
+                shifts, pad, ww, ps[l], free[b], alpha[h, l], beta[h, l], kappa[l],
                 gx[s], r, gp, q, gw[s], galpha[s, l], gbeta[s, l], work,
             )  # fmt: skip
             # The first residual is -f L x.
@@ -312,44 +328,63 @@ def _gtv_start(
             p[c, pad + j] = r[c, j]
 
 
+@inner
+def _gtv_layers(
+    shifts, pad, w, x, f, alpha, beta, threshold, ratio, xs, directions, states, r, root, block,
+    work,
+):  # fmt: skip
+    """As `_glr_layers`; ``states [., C, K, blocks, BLOCK]`` keeps edge variables, see `KEPT`.
+
+    There is one at least, without channels if none is kept.
+    """
+    channels, n = r.shape
+    layers, zero = alpha.shape[0], r.dtype.type(0)
+    clear_borders(xs, pad, n)
+    for c in range(channels):
+        copy(xs[0, c, pad : pad + n], x[c])
+    for l in range(layers):
+        here, after = in_turns(l, xs), in_turns(l + 1, xs)
+        p = in_turns(l, directions)
+        clear_borders(p, pad, n)
+        before = in_turns(max(_last_kept(l) // KEPT - 1, 0), states)
+        kept = in_turns(max(l // KEPT - 1, 0), states)
+        _gtv_start(
+            l, shifts, pad, w, xs, before, kept if _is_kept(l, layers) else kept[:0],
+            ratio, threshold, r, p[0], f, root, block, work,
+        )  # fmt: skip
+        for c in range(channels):
+            copy(after[c], here[c])
+        cg(shifts, pad, w, after, r, p, f, alpha[l], beta[l], zero, work)
+    return in_turns(layers, xs)
+
+
 @jit
 def gtv_forward(
     offsets, shifts, height, width, groups, w, x, free, alpha, beta, threshold, ratio, out,
-    edges, state, first, last,
+    signals, directions, states, edges, first, last,
 ):  # fmt: skip
     """As `glr_forward`, with ``threshold`` and ``ratio [layers]`` of the ADMM iterations.
 
-    ``edges [1, K, pad + N]`` and, if some edge variables are kept, ``state [C / groups, K, blocks,
-    BLOCK]`` are memory to work in.
+    If they are not kept, ``signals [1, min(layers, KEPT) + 1, ...]`` and, if layers have use for
+    them, ``states [1, 1, C / groups, K, blocks, BLOCK]`` are memory to work in.
     """
     n, pad = height * width, border(shifts)
-    heads, layers = alpha.shape[0], alpha.shape[1]
-    channels = x.shape[1] // groups
-    zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
+    heads, channels = alpha.shape[0], signals.shape[2]
     ww = edges[0]
-    xs = np.zeros((min(layers, KEPT) + 1, channels, n + 2 * pad), x.dtype)
-    directions = np.zeros((2, channels, n + 2 * pad), x.dtype)
     r = np.empty((channels, n), x.dtype)
     work, block = np.empty(channels * CHUNK, x.dtype), np.empty(BLOCK, x.dtype)
     root = np.empty(EDGES, x.dtype)
     for unit in range(first, last):
         s, c0 = unit // groups, unit % groups * channels
         b, h = s // heads, s % heads
-        load_weights(offsets, w[s], height, width, pad, floor, ww)
-        f = free[b, c0 : c0 + channels]
+        load_weights(offsets, w[s], height, width, pad, x.dtype.type(SMALLEST_WEIGHT), ww)
+        found = _gtv_layers(
+            shifts, pad, ww, x[b, c0 : c0 + channels], free[b, c0 : c0 + channels], alpha[h],
+            beta[h], threshold, ratio, own(s, signals), own(s, directions), own(s, states), r,
+            root, block, work,
+        )  # fmt: skip
         for c in range(channels):
-            copy(xs[0, c, pad : pad + n], x[b, c0 + c])
-        for l in range(layers):
-            xx = xs[(l + 1) % xs.shape[0]]
-            _gtv_start(
-                l, shifts, pad, ww, xs, state, state if _is_kept(l, layers) else state[:0],
-                ratio, threshold, r, directions[0], f, root, block, work,
-            )  # fmt: skip
-            for c in range(channels):
-                copy(xx[c], xs[l % xs.shape[0], c])
-            cg(shifts, pad, ww, xx, r, directions, f, alpha[h, l], beta[h, l], zero, work)
-        for c in range(channels):
-            copy(out[s, c0 + c], xs[layers % xs.shape[0], c, pad : pad + n])
+            copy(out[s, c0 + c], found[c, pad : pad + n])
 
 
 @inner
@@ -471,25 +506,23 @@ def _clear_raised(offsets, weights, height, width, floor, gw):
 
 @jit
 def gtv_backward(
-    offsets, shifts, height, width, w, x, free, alpha, beta, threshold, ratio, g,
-    gw, gx, galpha, gbeta, gthreshold, gratio, edges, states, gs, first, last,
+    offsets, shifts, height, width, again, w, x, free, alpha, beta, threshold, ratio, g,
+    gw, gx, galpha, gbeta, gthreshold, gratio, signals, directions, states, edges, gs, first, last,
 ):  # fmt: skip
     """Gradients of `gtv_forward`, as `glr_backward`.
 
-    ``edges [1, K, pad + N]``, ``states [kept, C, K, blocks, BLOCK]`` and, if there are more than
-    two layers, ``gs [C, K, blocks, BLOCK]`` are memory to work in. What comes back to the edge
-    variables before the last layer is made again in the layer before, too.
+    ``edges [1, K, pad + N]`` and, if there are more than two layers, ``gs [C, K, blocks, BLOCK]``
+    are memory to work in. What comes back to the edge variables before the last layer is made again
+    in the layer before, too.
     """
     n, pad, size = height * width, border(shifts), offsets.shape[0]
-    heads, layers, steps = alpha.shape
+    heads, layers = alpha.shape[0], alpha.shape[1]
     channels = x.shape[1]
     zero, floor = x.dtype.type(0), x.dtype.type(SMALLEST_WEIGHT)
     ww = edges[0]
     work, block = np.empty(channels * CHUNK, x.dtype), np.zeros(2 * BLOCK, x.dtype)
     root, groot = np.empty(EDGES, x.dtype), np.empty(EDGES, x.dtype)
     gb = block[GRADIENT:]
-    xs = np.zeros((layers + 1, channels, n + 2 * pad), x.dtype)
-    directions = np.zeros((layers, steps, channels, n + 2 * pad), x.dtype)
     back = np.empty((channels, n + 2 * pad), x.dtype)
     # Of the last layer, and of the one at hand.
     qs = np.zeros((2, channels, n + 2 * pad), x.dtype)
@@ -500,25 +533,19 @@ def gtv_backward(
         load_weights(offsets, w[s], height, width, pad, floor, ww)
         for k in range(size):
             fill(gw[s, k], 0)
-        for c in range(channels):
-            copy(xs[0, c, pad : pad + n], x[b, c])
-            copy(gx[s, c], g[s, c])
-        for l in range(layers):
-            kept = _last_kept(l) // KEPT
-            # `gs` stands for arrays that are not read.
-            _gtv_start(
-                l, shifts, pad, ww, xs, states[kept - 1] if kept > 0 else gs,
-                states[l // KEPT - 1] if _is_kept(l, layers) else gs[:0],
-                ratio, threshold, r, directions[l, 0], f, root, block[:BLOCK], work,
+        xs, ps, kept = own(s, signals), own(s, directions), own(s, states)
+        if again:
+            _gtv_layers(
+                shifts, pad, ww, x[b], f, alpha[h], beta[h], threshold, ratio, xs, ps, kept, r,
+                root, block[:BLOCK], work,
             )  # fmt: skip
-            for c in range(channels):
-                copy(xs[l + 1, c], xs[l, c])
-            cg(shifts, pad, ww, xs[l + 1], r, directions[l], f, alpha[h, l], beta[h, l], zero, work)
+        for c in range(channels):
+            copy(gx[s, c], g[s, c])
         gtotal = zero
         for l in range(layers - 1, -1, -1):
             q = qs[0 if l == layers - 1 else 1]
             cg_gradient(
-                shifts, pad, ww, directions[l], f, alpha[h, l], beta[h, l], zero,
+                shifts, pad, ww, ps[l], f, alpha[h, l], beta[h, l], zero,
                 gx[s], r, gp, q, gw[s], galpha[s, l], gbeta[s, l], work,
             )  # fmt: skip
             to_old = zero
@@ -539,11 +566,11 @@ def gtv_backward(
                             fill(gb, 0)
                         if l == layers - 2:
                             _gtv_back(
-                                block, l + 1, states, rows, xs, qs[0], c, k, number, u, v, ratio,
+                                block, l + 1, kept, rows, xs, qs[0], c, k, number, u, v, ratio,
                                 threshold,
                             )  # fmt: skip
                         gradients = _gtv_back(
-                            block, l, states, rows, xs, q, c, k, number, u, v, ratio, threshold
+                            block, l, kept, rows, xs, q, c, k, number, u, v, ratio, threshold
                         )
                         gtotal += gradients[0]
                         to_old += gradients[1]
