@@ -26,6 +26,7 @@ FREE_KEYS = frozenset(
     {
         "data.cache_mb",
         "data.workers",
+        "model.keep_directions",
         "train.max_minutes",
         "train.save_every",
         "train.save_minutes",

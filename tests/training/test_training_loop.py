@@ -95,8 +95,9 @@ def test_two_runs_and_any_number_of_workers_agree_bit_for_bit(photos, tmp_path):
 def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
     photos, tmp_path, monkeypatch, optimizer
 ):
-    def make(**changes):
-        return tiny_config(photos, train={"optimizer": optimizer}, model={"maps": 8}, **changes)
+    def make(keep_directions=False, **changes):
+        model = {"maps": 8, "keep_directions": keep_directions}
+        return tiny_config(photos, train={"optimizer": optimizer}, model=model, **changes)
 
     train(make(), tmp_path / "whole")
     for step in (1, 3, 4):
@@ -107,7 +108,7 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
         assert e.value.exit_code == 143
         monkeypatch.undo()
         # How a run is carried out may change at a resume.
-        result = train(make(data={"workers": 0}), out, resume=True)
+        result = train(make(True, data={"workers": 0}), out, resume=True)
         assert result.steps == 6
         assert _same(_weights(tmp_path / "whole"), _weights(out))
         for name in ("train.csv", "validation.csv"):
