@@ -342,6 +342,11 @@ def parser(description: str | None, name: str) -> argparse.ArgumentParser:
     return options
 
 
+def named(operators: str, mode: str) -> str:
+    """Operators and mode as tables and plots name them."""
+    return operators if mode == "plain" else f"{operators}, {mode}"
+
+
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print aligned columns, the first to the left and the others to the right."""
     cells = [[str(cell) for cell in row] for row in (headers, *rows)]

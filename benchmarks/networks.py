@@ -16,6 +16,12 @@ from gsp_unroll.topology import Grid
 NETWORKS = {"uglr": UGLR, "ugtv": UGTV}
 # Plain operators under plain autograd, the network otherwise the same.
 MESSAGES = "PyG gather-scatter"
+# What is kept for backward and what is computed again there; values and gradients are the same.
+MODES: dict[str, dict[str, bool]] = {
+    "plain": {},
+    "checkpointed": {"checkpointing": True},
+    "directions kept": {"keep_directions": True},
+}
 
 
 @dataclass
@@ -27,7 +33,7 @@ class TrainingStep:
         operators: A backend of the library, or :data:`MESSAGES`.
         batch: Patches.
         side: Side of a patch.
-        checkpointing: As of the network.
+        mode: One of :data:`MODES`.
         quick: Two blocks of one layer of two steps instead of the published size.
         size: Arguments of the network that differ from the published size.
     """
@@ -36,7 +42,7 @@ class TrainingStep:
     operators: str
     batch: int
     side: int = 64
-    checkpointing: bool = False
+    mode: str = "plain"
     quick: bool = False
     size: dict[str, int] = field(default_factory=dict)
     model: UnrolledNetwork = field(init=False)
@@ -44,7 +50,7 @@ class TrainingStep:
     def __post_init__(self) -> None:
         torch.manual_seed(0)
         small = {"blocks": 2, "layers": 1, "cg_steps": 2, "maps": 8} if self.quick else {}
-        model = NETWORKS[self.network](checkpointing=self.checkpointing, **{**small, **self.size})
+        model = NETWORKS[self.network](**MODES[self.mode], **{**small, **self.size})
         self.model = model.train()
         self.adam = torch.optim.Adam(model.parameters(), lr=1e-4)
         backend = "gather_scatter" if self.operators == MESSAGES else self.operators

@@ -13,7 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 from ablations import GROUPS, group_rows, mean_by_image
-from measure import RESULTS
+from measure import RESULTS, named
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -61,8 +61,7 @@ def training_memory(result: Result) -> Figure:
     labels, sizes, colours = [], [], []
     for case in result["memory"]:
         scaled = case["batch"] != result["batch"]
-        name = f"{case['network']}, {case['operators']}"
-        name += ", checkpointed" if case["checkpointing"] else ""
+        name = f"{case['network']}, {named(case['operators'], case['mode'])}"
         labels.append(name + (f" (1 patch x {result['batch']})" if scaled else ""))
         sizes.append(case["scaled"] / 1e9)
         colours.append(OURS if case["operators"] == "native" else OTHERS)
@@ -101,8 +100,7 @@ def saved_bytes(result: Result) -> Figure:
     """Bytes kept for backward by a block."""
     figure, axis = plt.subplots(figsize=(7, 3.4))
     labels = [
-        f"{case['network']}, {case['operators']}" + ", checkpointed" * case["checkpointing"]
-        for case in result["cases"]
+        f"{case['network']}, {named(case['operators'], case['mode'])}" for case in result["cases"]
     ]
     sizes = [case["block"] / 1e6 for case in result["cases"]]
     colours = [OURS if case["operators"] == "native" else OTHERS for case in result["cases"]]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from measure import RESULTS
+from measure import RESULTS, named
 
 from gsp_unroll.files import write_atomically
 
@@ -142,7 +142,7 @@ def saved_bytes(result: Result) -> str:
     """Bytes kept for backward."""
     rows = []
     for case in result["cases"]:
-        name = case["operators"] + (", checkpointed" if case["checkpointing"] else "")
+        name = named(case["operators"], case["mode"])
         counted = [case[key] for key in ("step", "layer", "block")]
         rows.append([case["network"], name, *(f"{value / 1e6:.2f}" for value in counted)])
     return table(["", "operators", "a CG step, MB", "a layer, MB", "a block, MB"], rows)
@@ -152,23 +152,24 @@ def training_memory(result: Result) -> str:
     """Peaks side by side."""
     rows = []
     for case in result["memory"]:
-        name = case["operators"] + (", checkpointed" if case["checkpointing"] else "")
+        name = named(case["operators"], case["mode"])
         scaled = "" if case["batch"] == result["batch"] else gigabytes(case["scaled"])
         rows.append([case["network"], name, case["batch"], gigabytes(case["above_idle"]), scaled])
     headers = ["", "operators", "patches", "peak above idle", f"times {result['batch']} (estimate)"]
     text = table(headers, rows)
-    if result["checkpointing"]:
+    if result["modes"]:
         rows = [
             [
                 network,
-                seconds(case["seconds"]["plain"]),
-                seconds(case["seconds"]["checkpointed"]),
+                mode,
+                seconds(case["seconds"]),
                 f"{100 * case['cost']:+.0f} %",
                 f"{case['gradient_difference']:.1e}",
             ]
-            for network, case in result["checkpointing"].items()
+            for network, modes in result["modes"].items()
+            for mode, case in modes.items()
         ]
-        headers = ["", "plain, s", "checkpointed, s", "cost", "largest relative change of gradient"]
+        headers = ["", "mode", "s", "beside plain", "largest relative change of gradient"]
         text += "\n\n" + table(headers, rows)
     return text
 

@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from measure import parser, print_table, write_json
+from measure import named, parser, print_table, write_json
 from networks import MESSAGES, TrainingStep
 
 HEADS, CHANNELS = 4, 3
 CASES = (
-    (MESSAGES, False),
-    ("native", False),
-    ("native", True),
-    ("gather_scatter", False),
-    ("gather_scatter", True),
+    (MESSAGES, "plain"),
+    ("native", "plain"),
+    ("native", "checkpointed"),
+    ("native", "directions kept"),
+    ("gather_scatter", "plain"),
+    ("gather_scatter", "checkpointed"),
 )
 
 
@@ -40,14 +41,12 @@ def saved(step: TrainingStep) -> int:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def increments(network: str, operators: str, checkpointing: bool, side: int) -> dict[str, int]:
+def increments(network: str, operators: str, mode: str, side: int) -> dict[str, int]:
     """What one more CG step, layer (of 10 steps) and block (of 5 layers) keep."""
 
     def total(blocks: int, layers: int, cg_steps: int) -> int:
         size = {"blocks": blocks, "layers": layers, "cg_steps": cg_steps}
-        return saved(
-            TrainingStep(network, operators, 1, side, checkpointing=checkpointing, size=size)
-        )
+        return saved(TrainingStep(network, operators, 1, side, mode=mode, size=size))
 
     return {
         "step": (total(1, 2, 4) - total(1, 2, 3)) // 2,
@@ -68,11 +67,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     cases: list[dict[str, Any]] = []
     rows = []
     for network in ["ugtv"] if args.quick else ["uglr", "ugtv"]:
-        for operators, checkpointing in CASES[:2] if args.quick else CASES:
-            counted = increments(network, operators, checkpointing, side)
-            case = {"network": network, "operators": operators, "checkpointing": checkpointing}
+        for operators, mode in CASES[:2] if args.quick else CASES:
+            counted = increments(network, operators, mode, side)
+            case = {"network": network, "operators": operators, "mode": mode}
             cases.append({**case, **counted})
-            name = f"{network} {operators}{', checkpointed' if checkpointing else ''}"
+            name = f"{network} {named(operators, mode)}"
             rows.append(
                 [name, *(f"{counted[k] / 1e6:.3f}" for k in counted)]
                 + [f"{counted[k] / signal:.1f}" for k in counted]

@@ -1,10 +1,10 @@
 """Peak memory of a training step: the published networks, 64x64 patches, batch 16, CPU.
 
-``python benchmarks/training_memory.py`` runs forward + backward of uGLR and uGTV, plain and
-checkpointed, each in a process of its own, and counts the peak resident memory (what
-``/usr/bin/time -v`` reports) above what the process held before the step: its imports, network and
-batch. Gather-scatter operators do not fit into this machine with 16 patches: they run on one, and
-the table says so beside the number times 16.
+``python benchmarks/training_memory.py`` runs forward + backward of uGLR and uGTV, plain,
+checkpointed and with directions kept, each in a process of its own, and counts the peak resident
+memory (what ``/usr/bin/time -v`` reports) above what the process held before the step: its imports,
+network and batch. Gather-scatter operators do not fit into this machine with 16 patches: they run
+on one, and the table says so beside the number times 16.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import torch
 from measure import (
     Timing,
     measure_all,
+    named,
     own_peak,
     parser,
     peak_memory,
     print_table,
     write_json,
 )
-from networks import MESSAGES, TrainingStep, largest_relative_difference
+from networks import MESSAGES, MODES, TrainingStep, largest_relative_difference
 
 CASES = (
-    ("native", False),
-    ("native", True),
-    ("gather_scatter", False),
-    (MESSAGES, False),
+    *(("native", mode) for mode in MODES),
+    ("gather_scatter", "plain"),
+    (MESSAGES, "plain"),
 )
 
 
@@ -56,12 +56,8 @@ def peak_of_step(task: dict[str, Any]) -> dict[str, int]:
 
 
 def time_steps(network: str, batch: int) -> dict[str, Timing]:
-    """Seconds of forward + backward, plain and checkpointed in turns."""
-    steps = {
-        name: TrainingStep(network, "native", batch, checkpointing=checkpointing)
-        for name, checkpointing in (("plain", False), ("checkpointed", True))
-    }
-    calls = {name: step.gradient for name, step in steps.items()}
+    """Seconds of forward + backward in each mode, in turns."""
+    calls = {mode: TrainingStep(network, "native", batch, mode=mode).gradient for mode in MODES}
     return measure_all(calls, warmup=0, repeats=5, min_seconds=0.0)
 
 
@@ -76,51 +72,55 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     side = 16 if args.quick else 64
     networks = ["ugtv"] if args.quick else ["uglr", "ugtv"]
-    memory, checkpointing, rows = [], {}, []
+    memory, modes, rows = [], {}, []
     for network in networks:
         gradients = {}
-        for operators, checkpointed in CASES[:1] if args.quick else CASES:
+        for operators, mode in CASES[:1] if args.quick else CASES:
             task = {
                 "network": network,
                 "operators": operators,
                 "batch": args.batch if operators == "native" else 1,
-                "checkpointing": checkpointed,
+                "mode": mode,
                 "side": side,
                 "quick": args.quick,
             }
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "gradient.pt"
                 peak = peak_of_step({**task, "threads": args.threads, "gradient": str(file)})
-                gradients[operators, checkpointed] = torch.load(file)
+                gradients[operators, mode] = torch.load(file)
             scaled = peak["above_idle"] * args.batch // task["batch"]
             memory.append({**task, **peak, "scaled": scaled})
             rows.append(
                 [
-                    f"{network} {operators}{', checkpointed' if checkpointed else ''}",
+                    f"{network} {named(operators, mode)}",
                     task["batch"],
                     f"{peak['above_idle'] / 1e9:.2f} GB",
                     f"{scaled / 1e9:.2f} GB",
                 ]
             )
-        if ("native", True) in gradients:
-            difference = largest_relative_difference(
-                gradients["native", True], gradients["native", False]
-            )
-            seconds = time_steps(network, args.batch)
-            cost = seconds["checkpointed"].median / seconds["plain"].median - 1
-            checkpointing[network] = {
-                "seconds": seconds,
-                "cost": cost,
-                "gradient_difference": difference,
+        if not args.quick:
+            times = time_steps(network, args.batch)
+            plain = gradients["native", "plain"]
+            modes[network] = {
+                mode: {
+                    "seconds": seconds,
+                    "cost": seconds.median / times["plain"].median - 1,
+                    "gradient_difference": largest_relative_difference(
+                        gradients["native", mode], plain
+                    ),
+                }
+                for mode, seconds in times.items()
             }
-            print(
-                f"{network}: plain {seconds['plain']}, checkpointed {seconds['checkpointed']} "
-                f"({100 * cost:+.0f} %), largest relative difference of gradients {difference:.1e}"
-            )
+            for mode, measured in modes[network].items():
+                print(
+                    f"{network} {mode}: {measured['seconds']} ({100 * measured['cost']:+.0f} %), "
+                    "largest relative difference of gradients "
+                    f"{measured['gradient_difference']:.1e}"
+                )
     print_table(["above idle", "patches", "measured", f"for {args.batch} patches"], rows)
     write_json(
         args.out,
-        {"batch": args.batch, "side": side, "memory": memory, "checkpointing": checkpointing},
+        {"batch": args.batch, "side": side, "memory": memory, "modes": modes},
     )
     print(f"wrote {args.out}")
 

@@ -2,8 +2,9 @@
 
 ``python benchmarks/training_step.py`` times forward + backward + Adam on the native operators and
 on gather-scatter ones, the same network otherwise, in turns. Plain gather-scatter under autograd
-does not fit with 8 patches: it is timed with one, beside native operators with one. The profile
-follows every operation, and its backward, to the part of the network that called it.
+does not fit with 8 patches: it is timed with one, beside native operators with one; the native step
+also with directions kept for backward. The profile follows every operation, and its backward, to
+the part of the network that called it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from measure import measure_all, parser, print_table, write_json
+from measure import measure_all, named, parser, print_table, write_json
 from networks import MESSAGES, TrainingStep
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -113,9 +114,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         timings = {}
         for batch, baseline in ((args.batch, "gather_scatter"), (1, MESSAGES)):
             steps = {
-                name: TrainingStep(network, name, batch, side, quick=args.quick)
-                for name in ("native", baseline)
-            }
+                named(name, mode): TrainingStep(network, name, batch, side, mode, args.quick)
+                for name, mode in (
+                    ("native", "plain"), ("native", "directions kept"), (baseline, "plain")
+                )
+            }  # fmt: skip
             _check_equal(steps)
             timings[str(batch)] = measure_all(steps, **repeats)
             for name, timing in timings[str(batch)].items():
