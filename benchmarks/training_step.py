@@ -142,7 +142,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _check_equal(steps: dict[str, TrainingStep]) -> None:
-    """The same loss, or the times are of different things."""
+    """The same loss, or the times are of different things; the same gradient whatever is kept."""
+    plain, kept = (steps[named("native", mode)].gradient() for mode in ("plain", "directions kept"))
+    if not torch.equal(plain, kept):
+        raise ValueError("gradients differ with directions kept")
     losses = {}
     for name, step in steps.items():
         with torch.no_grad(), step.context():

@@ -44,7 +44,8 @@ class ModelConfig:
         bounds: Smallest and largest value that a block may estimate, ``None`` = any;
             ``"uglr-plus"`` only.
         keep_directions: Compiled solvers keep the directions of all CG steps for backward instead
-            of running forward again there: faster, for ``layers * steps`` signals a head.
+            of running forward again there: less time, more memory, see docs/method.md. May be
+            used together with ``checkpointing``, which then is about features and graphs.
     """
 
     name: str = "ugtv"

@@ -151,6 +151,11 @@ def test_kept_directions_are_one_signal_with_its_borders_for_a_step(network):
     assert step == pytest.approx(1 + borders, abs=0.2)
     # The signal after a layer is kept, too.
     assert layer == pytest.approx(4 * (1 + borders), abs=0.5)
+    # The sixth layer of uGTV keeps its edge variables, in blocks of many pixels.
+    five, six = (kept(network, "native", layers=layers, keep_directions=True) for layers in (5, 6))
+    block = 3 * 1024 / SIDE**2 * EDGES / SIGNAL
+    variables = 0 if network is UGLR else block
+    assert six - five == pytest.approx(layer + variables, abs=0.5)
 
 
 @NETWORKS

@@ -59,23 +59,27 @@ def test_the_compiled_functions_are_found():
 BITS = """
 import hashlib
 import torch
-from gsp_unroll.ops.unrolled import solvers, unrolled_gtv
+from gsp_unroll.ops import unrolled
 from gsp_unroll.topology import Grid
 
 bits = hashlib.sha256()
-for side in range(6, 66, 6):
-    for layers in (3, 4, 5, 7):
-        make = torch.Generator().manual_seed(layers)
-        grid, ones = Grid(side, side), torch.ones(layers, 1, 1)
-        w = (0.1 * torch.rand(1, 1, grid.num_edges, generator=make)).requires_grad_()
-        x = torch.rand(1, 1, side * side, generator=make).requires_grad_()
-        threshold = (0.01 + 0.02 * torch.rand(layers, generator=make)).requires_grad_()
-        ratio = (0.5 + torch.rand(layers, generator=make)).requires_grad_()
-        arguments = [w, x, (0.3 * ones).requires_grad_(), (0.1 * ones).requires_grad_()]
-        out = unrolled_gtv(
-            solvers(grid, w, x), *arguments[:2], x > 0.5, *arguments[2:], threshold, ratio
-        )
-        gradients = torch.autograd.grad(out.square().sum(), [*arguments, threshold, ratio])
+for side, layers, channels in ((9, 3, 3), (24, 5, 1), (45, 3, 1), (45, 7, 3), (51, 4, 1)):
+    make = torch.Generator().manual_seed(layers)
+    grid, scalars = Grid(side, side), 0.1 + 0.2 * torch.rand(2, layers, 4, 1, generator=make)
+    w = 0.1 * torch.rand(1, 1, grid.num_edges, generator=make)
+    x = torch.rand(1, channels, side * side, generator=make)
+    threshold = 0.01 + 0.02 * torch.rand(layers, generator=make)
+    ratio = 0.5 + torch.rand(layers, generator=make)
+    mix = torch.eye(channels)[None] + 0.1
+    found = unrolled.solvers(grid, w, x)
+    for function, steps, further in (
+        (unrolled.unrolled_glr, scalars, (threshold,)),
+        (unrolled.unrolled_gtv, scalars, (threshold, ratio)),
+        (unrolled.unrolled_joint_glr, scalars[..., 0], (threshold, mix)),
+    ):
+        inputs = [v.clone().requires_grad_() for v in (w, x, *steps, *further)]
+        out = function(found, *inputs[:2], x > 0.5, *inputs[2:])
+        gradients = torch.autograd.grad(out.square().sum(), inputs)
         for value in (out, *gradients):
             bits.update(value.detach().contiguous().numpy().tobytes())
 print(bits.hexdigest())
@@ -90,4 +94,5 @@ def test_a_process_that_compiles_and_one_that_loads_give_the_same_bits(tmp_path)
         return done.stdout
 
     assert bits() == bits()
-    assert list(tmp_path.rglob("*gtv_backward*.nbc")), "nothing was cached"
+    for name in ("glr", "gtv", "joint_glr"):
+        assert list(tmp_path.rglob(f"*.{name}_backward-*.nbc")), f"{name} was not cached"

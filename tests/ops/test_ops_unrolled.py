@@ -100,7 +100,7 @@ def assert_gradients(gradients, expected):
 @SIZES
 @pytest.mark.parametrize(
     "options",
-    [{}, {"checkpointing": True}, {"layers": 1}, {"keep_directions": True}],
+    [{}, {"checkpointing": True}, {"layers": 1}, {"checkpointing": True, "keep_directions": True}],
     ids=["plain", "checkpointed", "single", "kept"],
 )
 def test_one_call_is_the_layers_one_by_one(network, height, width, window, options):
@@ -329,6 +329,15 @@ def test_observed_samples_come_back_bit_for_bit():
             assert torch.equal(out[:, h][observed], x[observed])
     out = call("joint_glr", grid, (w, x, observed, *rest), by_layer["joint_glr"])
     assert torch.equal(out[observed], x[observed])
+
+
+@PRIORS
+def test_signals_and_weights_of_another_grid_are_refused(prior):
+    grid, (w, x, observed, *rest), by_layer = problem(5, 4, 3)
+    _, (other_w, other_x, other_observed, *_), _ = problem(5, 5, 3)
+    for arguments in ((other_w, x, observed), (w, other_x, other_observed)):
+        with pytest.raises(ValueError, match="cannot reshape array"):
+            call(prior, grid, (*arguments, *rest), by_layer[prior])
 
 
 def test_second_derivatives_are_refused():

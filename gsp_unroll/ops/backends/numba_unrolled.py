@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 Shape = tuple[int, ...]
-Kept = tuple[Tensor, ...]
+Tensors = tuple[Tensor, ...]
+
+# Layers and steps that get memory of their own if nothing is kept: all layers change one signal,
+# and two directions are used in turns.
+_IN_TURNS = 0, 2
 
 
 class NumbaGridSolvers:
@@ -49,14 +53,13 @@ class NumbaGridSolvers:
     def glr_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor, *,
         keep: bool = False,
-    ) -> tuple[Tensor, Kept]:  # fmt: skip
+    ) -> tuple[Tensor, Tensors]:  # fmt: skip
         groups = 1 if keep else _groups(w, x)
-        layers, steps = alpha.shape[:2] if keep else (0, 2)
-        work = self._cg_memory(layers, steps, x.shape[1] // groups)
+        work = self._cg_memory(*(alpha.shape[:2] if keep else _IN_TURNS), x.shape[1] // groups)
         return self._forward(loops.glr_forward, keep, groups, work, w, x, free, alpha, beta, kappa)
 
     def glr_backward(
-        self, g: Tensor, kept: Kept, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
+        self, g: Tensor, kept: Tensors, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
         beta: Tensor, kappa: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         work = self._cg_memory(*alpha.shape[:2], x.shape[1])
@@ -65,7 +68,7 @@ class NumbaGridSolvers:
     def gtv_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor,
         ratio: Tensor, *, keep: bool = False,
-    ) -> tuple[Tensor, Kept]:  # fmt: skip
+    ) -> tuple[Tensor, Tensors]:  # fmt: skip
         groups = 1 if keep else _groups(w, x)
         layers, steps = alpha.shape[:2]
         channels, states = x.shape[1] // groups, loops.number_kept(layers)
@@ -73,8 +76,9 @@ class NumbaGridSolvers:
             work = self._cg_memory(layers, steps, channels)
         else:
             # The last signals make the edge variables of layers that do not keep theirs.
-            signals, directions = self._cg_memory(min(layers, loops.KEPT), 2, channels)
-            work = [signals, (1, *directions[1:])]
+            signals, _ = self._cg_memory(min(layers, loops.KEPT), steps, channels)
+            _, directions = self._cg_memory(*_IN_TURNS, channels)
+            work = [signals, directions]
             states = min(states, 1)
         work.append(self._states(states, channels))
         return self._forward(
@@ -82,7 +86,7 @@ class NumbaGridSolvers:
         )
 
     def gtv_backward(
-        self, g: Tensor, kept: Kept, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
+        self, g: Tensor, kept: Tensors, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
         beta: Tensor, threshold: Tensor, ratio: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         layers, channels = len(threshold), x.shape[1]
@@ -98,15 +102,14 @@ class NumbaGridSolvers:
     def joint_glr_forward(
         self, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, kappa: Tensor,
         mix: Tensor, *, keep: bool = False,
-    ) -> tuple[Tensor, Kept]:  # fmt: skip
+    ) -> tuple[Tensor, Tensors]:  # fmt: skip
         out = empty(*x.shape, like=x)
         arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
-        layers, steps = alpha.shape if keep else (0, 2)
-        work = self._cg_memory(layers, steps, x.shape[1])
-        kept = _kept(work, x.shape[0], x) if keep else ()
+        work = self._cg_memory(*(alpha.shape if keep else _IN_TURNS), x.shape[1])
+        kept = _each(x.shape[0], work, x) if keep else ()
         run_chunks(
             lambda first, last: joint_loops.joint_glr_forward(
-                *self.shape, *arrays, out.numpy(), *_arrays(kept or _kept(work, 1, x)),
+                *self.shape, *arrays, out.numpy(), *_arrays(kept or _each(1, work, x)),
                 *_arrays(_memory([self._edge_rows(_pairs(x))], x)), first, last,
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
@@ -114,13 +117,13 @@ class NumbaGridSolvers:
         return out, kept
 
     def joint_glr_backward(
-        self, g: Tensor, kept: Kept, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
+        self, g: Tensor, kept: Tensors, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor,
         beta: Tensor, kappa: Tensor, mix: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
         gw, gx = empty(*w.shape, like=x), empty(*x.shape, like=x)
         work = self._cg_memory(*alpha.shape, x.shape[1])
-        edges = [self._edge_rows(_pairs(x)), (len(self.offsets), _pairs(x), x.shape[2])]
+        edges = [self._edge_rows(_pairs(x)), (len(self.offsets), _pairs(x), self.num_nodes)]
         # Of each image, so that their sum does not depend on who computes which.
         scalars = [torch.zeros(x.shape[0], *v.shape, dtype=x.dtype) for v in (alpha, beta, kappa)]
         gmix = torch.zeros(x.shape[0], *mix.shape, dtype=x.dtype)
@@ -129,32 +132,37 @@ class NumbaGridSolvers:
         )  # fmt: skip
         run_chunks(
             lambda first, last: joint_loops.joint_glr_backward(
-                *self.shape, not kept, *arrays, _array(g), *gradients,
-                *_arrays(kept or _kept(work, 1, x)), *_arrays(_memory(edges, x)), first, last,
+                *self.shape, not kept, *arrays, self._nodes(g), *gradients,
+                *_arrays(kept or _each(1, work, x)), *_arrays(_memory(edges, x)), first, last,
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
         )  # fmt: skip
         return gw, gx, *(v.sum(0) for v in scalars), gmix.sum(0)
 
-    def _joint(self, w: Tensor, *values: Tensor) -> tuple[np.ndarray, ...]:
+    def _joint(
+        self, w: Tensor, x: Tensor, free: Tensor, *scalars: Tensor
+    ) -> tuple[np.ndarray, ...]:
         edges = self._edges(w)
-        return edges.reshape(*w.shape[:2], *edges.shape[1:]), *map(_array, values)
+        return (
+            edges.reshape(*w.shape[:2], *edges.shape[1:]), self._nodes(x), self._nodes(free),
+            *map(_array, scalars),
+        )  # fmt: skip
 
     def _forward(
         self, loop: Callable[..., None], keep: bool, groups: int, work: Sequence[Shape], w: Tensor,
         x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor, *layerwise: Tensor,
-    ) -> tuple[Tensor, Kept]:  # fmt: skip
+    ) -> tuple[Tensor, Tensors]:  # fmt: skip
         batch, heads = w.shape[:2]
         out = empty(batch, heads, *x.shape[1:], like=x)
         systems, channels = batch * heads, x.shape[1]
         arrays = (
-            self._edges(w), _array(x), _array(free), _by_head(alpha), _by_head(beta),
+            self._edges(w), self._nodes(x), self._nodes(free), _by_head(alpha), _by_head(beta),
             *(_array(v) for v in layerwise), out.numpy().reshape(systems, channels, -1),
         )  # fmt: skip
-        kept = _kept(work, systems, x) if keep else ()
+        kept = _each(systems, work, x) if keep else ()
         run_chunks(
             lambda first, last: loop(
-                *self.shape, groups, *arrays, *_arrays(kept or _kept(work, 1, x)),
+                *self.shape, groups, *arrays, *_arrays(kept or _each(1, work, x)),
                 *_arrays(_memory([self._edge_rows(1)], x)), first, last,
             ),
             even_ranges(systems * groups, 1, for_each_thread=2),
@@ -163,7 +171,7 @@ class NumbaGridSolvers:
 
     def _backward(
         self, loop: Callable[..., None], work: Sequence[Shape], gradients: Sequence[Shape],
-        g: Tensor, kept: Kept, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
+        g: Tensor, kept: Tensors, w: Tensor, x: Tensor, free: Tensor, alpha: Tensor, beta: Tensor,
         *layerwise: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         batch, heads = w.shape[:2]
@@ -173,14 +181,14 @@ class NumbaGridSolvers:
         scalars = np.zeros((2, systems, layers, steps), _array(x).dtype)
         by_layer = np.zeros((len(layerwise), systems, layers), scalars.dtype)
         arrays = (
-            self._edges(w), _array(x), _array(free), _by_head(alpha), _by_head(beta),
-            *(_array(v) for v in layerwise), _array(g).reshape(systems, x.shape[1], -1),
+            self._edges(w), self._nodes(x), self._nodes(free), _by_head(alpha), _by_head(beta),
+            *(_array(v) for v in layerwise), self._nodes(g).reshape(systems, x.shape[1], -1),
             self._edges(gw), gx.numpy().reshape(systems, x.shape[1], -1), *scalars, *by_layer,
         )  # fmt: skip
         edges = [self._edge_rows(1), *gradients]
         run_chunks(
             lambda first, last: loop(
-                *self.shape, not kept, *arrays, *_arrays(kept or _kept(work, 1, x)),
+                *self.shape, not kept, *arrays, *_arrays(kept or _each(1, work, x)),
                 *_arrays(_memory(edges, x)), first, last,
             ),
             even_ranges(systems, 1, for_each_thread=2),
@@ -206,8 +214,11 @@ class NumbaGridSolvers:
         return rows, len(self.offsets), self.border + self.num_nodes
 
     def _edges(self, w: Tensor) -> np.ndarray:
-        # The loops check no bounds: a shape that does not belong to this grid must not reach them.
         return _array(w).reshape(w.shape[0] * w.shape[1], len(self.offsets), self.num_nodes)
+
+    def _nodes(self, x: Tensor) -> np.ndarray:
+        # The loops check no bounds: a signal on another grid must not reach them.
+        return _array(x).reshape(*x.shape[:-1], self.num_nodes)
 
 
 def _pairs(x: Tensor) -> int:
@@ -220,13 +231,13 @@ def _groups(w: Tensor, x: Tensor) -> int:
     return x.shape[1] if w.shape[0] * w.shape[1] < torch.get_num_threads() else 1
 
 
-def _kept(shapes: Sequence[Shape], systems: int, like: Tensor) -> Kept:
-    """Memory of these shapes for each system."""
-    return tuple(empty(systems, *shape, like=like) for shape in shapes)
+def _each(systems: int, shapes: Sequence[Shape], like: Tensor) -> Tensors:
+    """Memory of these shapes for as many systems."""
+    return _memory([(systems, *shape) for shape in shapes], like)
 
 
-def _memory(shapes: Sequence[Shape], like: Tensor) -> Kept:
-    """Scratch memory of a thread; not made by the loops, which would take new memory each time."""
+def _memory(shapes: Sequence[Shape], like: Tensor) -> Tensors:
+    """Memory from outside; what the loops made would be new each time."""
     return tuple(empty(*shape, like=like) for shape in shapes)
 
 

@@ -465,7 +465,7 @@ def _gtv_first_gradient(block, roots, x, x_far, q, q_far, threshold):
     return to_threshold
 
 
-# As the sums that it passes on: see `inner_sum`.
+# No sum, but always inlined as those in it are, for the same reason.
 @inner_sum
 def _gtv_back(block, l, states, root, xs, q, c, k, number, u, v, ratio, threshold):
     """Back through layer ``l``, as `_gtv_edges_gradient`: of channel ``c`` and edges as there."""
