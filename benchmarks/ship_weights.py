@@ -14,6 +14,7 @@ one of them was (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -109,6 +110,14 @@ def results(name: str, channels: int) -> str:
     return "\n\n".join([definition, *parts])
 
 
+def for_use(model: UnrolledNetwork) -> UnrolledNetwork:
+    """The same network with gradients computed in the default way, however it was trained."""
+    config = dataclasses.replace(model.config, checkpointing=False, keep_directions=False)
+    same = build(config).eval()
+    same.load_state_dict(model.state_dict())
+    return same
+
+
 def mixed(before: UnrolledNetwork, after: UnrolledNetwork, share: float) -> UnrolledNetwork:
     """A network as ``after`` with weights ``(1 - share) before + share after``."""
     old, new = before.state_dict(), after.state_dict()
@@ -128,7 +137,7 @@ def main() -> None:
         best = options.run / "best.safetensors"
         metadata = pretrained_metadata(best)
         metadata["config"] = (options.run / "config.yaml").read_text(encoding="utf-8")
-        model = load_pretrained(best)
+        model = for_use(load_pretrained(best))
         if options.share != 1:
             model = mixed(load_pretrained(path), model, options.share)
             metadata["share"] = f"{options.share:g}"

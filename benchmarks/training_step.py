@@ -104,6 +104,9 @@ def _numbered(event: Any, part_of_number: dict[int, str]) -> str | None:
 def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "training_step")
     options.add_argument("--batch", type=int, default=8, help="default: %(default)s")
+    options.add_argument(
+        "--native", action="store_true", help="time native operators only, batch by batch"
+    )
     args = options.parse_args(argv)
     torch.set_num_threads(args.threads)
     side = 16 if args.quick else 64
@@ -118,12 +121,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for name, mode in (
                     ("native", "plain"), ("native", "directions kept"), (baseline, "plain")
                 )
+                if name == "native" or not args.native
             }  # fmt: skip
             _check_equal(steps)
             timings[str(batch)] = measure_all(steps, **repeats)
             for name, timing in timings[str(batch)].items():
-                faster = timings[str(batch)][baseline].median / timing.median
-                rows.append([f"{network} {name}", batch, str(timing), f"{faster:.1f}"])
+                slowest = max(t.median for t in timings[str(batch)].values())
+                faster = slowest / timing.median
+                rows.append([f"{network} {name}", batch, str(timing), f"{faster:.2f}"])
             del steps
         step = TrainingStep(network, "native", args.batch, side, quick=args.quick)
         measured = profile_step(step)

@@ -38,6 +38,21 @@ def test_it_runs_and_its_result_is_reported_and_drawn(load, tmp_path, name, opti
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("name", ["report", "plots"])
+def test_measured_results_are_still_understood(load, name):
+    if name == "plots":
+        pytest.importorskip("matplotlib")
+    script = load(name)
+    understood = script.TABLES if name == "report" else script.DRAWINGS
+    measured = {p.stem: json.loads(p.read_text()) for p in (FOLDER / "results").glob("*.json")}
+    assert {"training_memory", "training_step", "grid_operators"} <= measured.keys()
+    for stem in measured.keys() & understood.keys():
+        shown = understood[stem](measured[stem])
+        assert shown.count("|") > 10 if name == "report" else shown.axes
+        if name == "plots":
+            script.plt.close(shown)
+
+
 def test_peak_memory_is_that_of_the_process_alone(load):
     measure = load("measure")
     ballast = bytearray(300_000_000)  # a child must not inherit the peak of its parent

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gsp_unroll.ops.backends import memory
-from gsp_unroll.ops.backends.memory import empty
+from gsp_unroll.ops.backends.memory import empty, empty_to_keep
 
 LARGE = (3, 1 << 20)
 
@@ -42,11 +42,26 @@ def test_memory_in_use_is_not_given_away():
 
 
 def test_free_memory_is_limited():
-    limit = memory._LIMIT
+    limit = memory._POOL._limit
+    assert limit == 1 << 28
     values = [empty(*LARGE, like=torch.zeros(())) for _ in range(limit // (4 * 3 << 20) + 5)]
     del values
     gc.collect()
     assert 0 < memory._POOL.kept() <= limit
+
+
+def test_memory_to_keep_is_apart_and_given_back_when_asked():
+    like, before = torch.zeros(()), memory._POOL.kept()
+    first = empty_to_keep(*LARGE, like=like)
+    place = first.data_ptr()
+    del first
+    gc.collect()
+    assert memory._POOL.kept() == before
+    assert memory._POOL_TO_KEEP.kept() >= 4 * 3 << 20
+    assert empty_to_keep(*LARGE, like=like).data_ptr() == place
+    gc.collect()
+    memory.release()
+    assert memory._POOL.kept() == memory._POOL_TO_KEEP.kept() == 0
 
 
 def test_threads_never_share_a_block():

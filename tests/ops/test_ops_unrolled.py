@@ -194,7 +194,8 @@ def test_kept_directions_are_those_that_backward_makes_again(monkeypatch, prior,
     def poisoned(*shape, like):
         return memory.empty(*shape, like=like).fill_(torch.nan)
 
-    monkeypatch.setattr(numba_unrolled, "empty", poisoned)
+    for name in ("empty", "empty_to_keep"):
+        monkeypatch.setattr(numba_unrolled, name, poisoned)
     grid, (w, x, observed, *steps), by_layer = problem(40, 37, 5, batch=1, layers=layers)
     inputs = [v.requires_grad_() for v in (w, x, *steps, *by_layer[prior])]
     before, results = torch.get_num_threads(), []

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gsp_unroll.ops.backends import numba_joint_loops as joint_loops
 from gsp_unroll.ops.backends import numba_unrolled_loops as loops
-from gsp_unroll.ops.backends.memory import compiled_for, empty
+from gsp_unroll.ops.backends.memory import compiled_for, empty, empty_to_keep
 from gsp_unroll.ops.backends.threads import even_ranges, run_chunks
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ class NumbaGridSolvers:
         out = empty(*x.shape, like=x)
         arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
         work = self._cg_memory(*(alpha.shape if keep else _IN_TURNS), x.shape[1])
-        kept = _each(x.shape[0], work, x) if keep else ()
+        kept = _to_keep(x.shape[0], work, x) if keep else ()
         run_chunks(
             lambda first, last: joint_loops.joint_glr_forward(
-                *self.shape, *arrays, out.numpy(), *_arrays(kept or _each(1, work, x)),
+                *self.shape, *arrays, out.numpy(), *_arrays(kept or _for_one(work, x)),
                 *_arrays(_memory([self._edge_rows(_pairs(x))], x)), first, last,
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
@@ -133,7 +133,7 @@ class NumbaGridSolvers:
         run_chunks(
             lambda first, last: joint_loops.joint_glr_backward(
                 *self.shape, not kept, *arrays, self._nodes(g), *gradients,
-                *_arrays(kept or _each(1, work, x)), *_arrays(_memory(edges, x)), first, last,
+                *_arrays(kept or _for_one(work, x)), *_arrays(_memory(edges, x)), first, last,
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
         )  # fmt: skip
@@ -159,10 +159,10 @@ class NumbaGridSolvers:
             self._edges(w), self._nodes(x), self._nodes(free), _by_head(alpha), _by_head(beta),
             *(_array(v) for v in layerwise), out.numpy().reshape(systems, channels, -1),
         )  # fmt: skip
-        kept = _each(systems, work, x) if keep else ()
+        kept = _to_keep(systems, work, x) if keep else ()
         run_chunks(
             lambda first, last: loop(
-                *self.shape, groups, *arrays, *_arrays(kept or _each(1, work, x)),
+                *self.shape, groups, *arrays, *_arrays(kept or _for_one(work, x)),
                 *_arrays(_memory([self._edge_rows(1)], x)), first, last,
             ),
             even_ranges(systems * groups, 1, for_each_thread=2),
@@ -188,7 +188,7 @@ class NumbaGridSolvers:
         edges = [self._edge_rows(1), *gradients]
         run_chunks(
             lambda first, last: loop(
-                *self.shape, not kept, *arrays, *_arrays(kept or _each(1, work, x)),
+                *self.shape, not kept, *arrays, *_arrays(kept or _for_one(work, x)),
                 *_arrays(_memory(edges, x)), first, last,
             ),
             even_ranges(systems, 1, for_each_thread=2),
@@ -231,9 +231,14 @@ def _groups(w: Tensor, x: Tensor) -> int:
     return x.shape[1] if w.shape[0] * w.shape[1] < torch.get_num_threads() else 1
 
 
-def _each(systems: int, shapes: Sequence[Shape], like: Tensor) -> Tensors:
-    """Memory of these shapes for as many systems."""
-    return _memory([(systems, *shape) for shape in shapes], like)
+def _to_keep(systems: int, shapes: Sequence[Shape], like: Tensor) -> Tensors:
+    """Memory of these shapes for each system."""
+    return tuple(empty_to_keep(systems, *shape, like=like) for shape in shapes)
+
+
+def _for_one(shapes: Sequence[Shape], like: Tensor) -> Tensors:
+    """Scratch memory of these shapes for one system at a time."""
+    return _memory([(1, *shape) for shape in shapes], like)
 
 
 def _memory(shapes: Sequence[Shape], like: Tensor) -> Tensors:
