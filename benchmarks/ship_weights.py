@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,7 +25,14 @@ from report import table
 from results_page import LABELS, TITLES, by_method, load, source
 
 from gsp_unroll.files import write_atomically
-from gsp_unroll.models import UnrolledNetwork, build, load_pretrained, pretrained_metadata
+from gsp_unroll.models import (
+    ModelConfig,
+    UnrolledNetwork,
+    build,
+    load_pretrained,
+    pretrained_metadata,
+)
+from gsp_unroll.models.config import IN_BACKWARD
 from gsp_unroll.models.shipped import FOLDER
 
 DATA = Path(__file__).parents[1] / "docs" / "training_data.md"
@@ -112,18 +120,22 @@ def results(name: str, channels: int) -> str:
 
 def for_use(model: UnrolledNetwork) -> UnrolledNetwork:
     """The same network with gradients computed in the default way, however it was trained."""
-    config = dataclasses.replace(model.config, checkpointing=False, keep_directions=False)
-    same = build(config).eval()
-    same.load_state_dict(model.state_dict())
-    return same
+    config = dataclasses.replace(model.config, **dict.fromkeys(IN_BACKWARD, False))
+    return network(config, model.state_dict())
 
 
 def mixed(before: UnrolledNetwork, after: UnrolledNetwork, share: float) -> UnrolledNetwork:
     """A network as ``after`` with weights ``(1 - share) before + share after``."""
     old, new = before.state_dict(), after.state_dict()
-    mean = build(after.config).eval()
-    mean.load_state_dict({name: torch.lerp(old[name], new[name], share) for name in new})
-    return mean
+    mean = {name: torch.lerp(old[name], new[name], share) for name in new}
+    return network(after.config, mean)
+
+
+def network(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> UnrolledNetwork:
+    """A network with these weights, in evaluation mode."""
+    model = build(config).eval()
+    model.load_state_dict(weights)
+    return model
 
 
 def main() -> None:

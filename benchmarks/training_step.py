@@ -125,8 +125,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             }  # fmt: skip
             _check_equal(steps)
             timings[str(batch)] = measure_all(steps, **repeats)
+            slowest = max(timing.median for timing in timings[str(batch)].values())
             for name, timing in timings[str(batch)].items():
-                slowest = max(t.median for t in timings[str(batch)].values())
                 faster = slowest / timing.median
                 rows.append([f"{network} {name}", batch, str(timing), f"{faster:.2f}"])
             del steps

@@ -15,6 +15,8 @@ NETWORKS = ("uglr", "ugtv", "uglr-plus")
 OPTIONS = ("mean", "sees_mask", "carry")
 # All that it may have beyond the published form.
 EXTRAS = (*OPTIONS, "bounds")
+# These say how gradients are computed, not what is.
+IN_BACKWARD = ("checkpointing", "keep_directions")
 FEATURES = ("cnn", "mlp", "gnn")
 
 
@@ -77,7 +79,7 @@ class ModelConfig:
         checks.one_of("norm", self.norm, NORMS)
         checks.one_of("laplacian", self.laplacian, LAPLACIANS)
         checks.one_of("features_from", self.features_from, FEATURES)
-        for switch in (*OPTIONS, "checkpointing", "keep_directions"):
+        for switch in (*OPTIONS, *IN_BACKWARD):
             value = getattr(self, switch)
             if not isinstance(value, bool):
                 raise TypeError(f"{switch} must be a bool, got {type(value).__name__} {value!r}")

@@ -8,10 +8,8 @@ from typing import Any
 from torch import nn
 
 from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metadata
-from gsp_unroll.models.config import EXTRAS
+from gsp_unroll.models.config import EXTRAS, IN_BACKWARD
 
-# Says how gradients are computed, not what is.
-_FREE = ("checkpointing", "keep_directions")
 # Of which there may be more than in the weights.
 _GROW = ("blocks", "layers")
 # Networks of one form but for what a layer solves.
@@ -62,4 +60,4 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
 def _may_differ(key: str, ours: Any, theirs: Any) -> bool:
     if key == "name":
         return {ours, theirs} == _ALIKE
-    return key in _FREE or (key in EXTRAS and bool(ours)) or (key in _GROW and ours > theirs)
+    return key in IN_BACKWARD or (key in EXTRAS and bool(ours)) or (key in _GROW and ours > theirs)

@@ -17,10 +17,8 @@ _LINE = 64
 class _Pool:
     """Free blocks of memory by size, ``limit`` bytes at most: above it they go back to the system.
 
-    A block may come back at any time, in any thread.
-
-    So there is no lock (the thread that holds it could be the one that frees): pushing to and
-    popping from a list are atomic.
+    A block may come back at any time, in any thread. So there is no lock (the thread that holds it
+    could be the one that frees): pushing to and popping from a list are atomic.
     """
 
     def __init__(self, limit: int) -> None:

@@ -18,6 +18,7 @@ from gsp_unroll.ops.backends.numba_rows import (
     at_least,
     clear_outside,
     columns,
+    copy,
     dot,
     fill,
     inner,
@@ -50,12 +51,33 @@ def in_turns(index, places):
 
 
 @inner
-def clear_borders(x, pad, n):
-    """Zeros around signals ``x [..., pad + n + pad]`` of three dimensions."""
-    for k in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            fill(x[k, c, :pad], 0)
-            fill(x[k, c, pad + n :], 0)
+def _clear_borders(xs, pad, n):
+    """Zeros around signals ``xs [., C, pad + n + pad]``."""
+    for k in range(xs.shape[0]):
+        for c in range(xs.shape[1]):
+            fill(xs[k, c, :pad], 0)
+            fill(xs[k, c, pad + n :], 0)
+
+
+@inner
+def begin(x, pad, xs, directions):
+    """Put the signal ``x [C, N]`` before the first layer, and zeros around all signals."""
+    n = x.shape[1]
+    _clear_borders(xs, pad, n)
+    for l in range(directions.shape[0]):
+        _clear_borders(directions[l], pad, n)
+    for c in range(x.shape[0]):
+        copy(xs[0, c, pad : pad + n], x[c])
+
+
+@inner
+def carry(l, xs):
+    """What layer ``l`` changes: the signal before it, in the place of the one after it."""
+    before, after = in_turns(l, xs), in_turns(l + 1, xs)
+    if xs.shape[0] > 1:
+        for c in range(before.shape[0]):
+            copy(after[c], before[c])
+    return after
 
 
 @inner

@@ -13,9 +13,10 @@ import numpy as np
 
 from gsp_unroll.ops.backends.numba_cg_loops import (
     CHUNK,
+    begin,
     border,
+    carry,
     cg_update,
-    clear_borders,
     clear_unused,
     direction_gradient,
     first_direction,
@@ -31,7 +32,7 @@ from gsp_unroll.ops.backends.numba_rows import add, add_scaled, copy, dot, fill,
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "dea72fe2955f"
+HELPERS = "a23c91b8920b"
 
 # --- matrices for weights -------------------------------------------------------------------------
 
@@ -241,19 +242,11 @@ def _cg(shifts, pad, m, x, r, directions, f, alpha, beta, kappa, out, work):
 @inner
 def _layers(shifts, pad, m, x, f, alpha, beta, kappa, xs, directions, r, out, work):
     """As `numba_unrolled_loops._glr_layers`."""
-    channels, n = r.shape
-    clear_borders(xs, pad, n)
-    for c in range(channels):
-        copy(xs[0, c, pad : pad + n], x[c])
+    begin(x, pad, xs, directions)
     for l in range(alpha.shape[0]):
-        here, after = in_turns(l, xs), in_turns(l + 1, xs)
         p = in_turns(l, directions)
-        clear_borders(p, pad, n)
-        _start(shifts, pad, m, here, r, p[0], f, out, work)
-        if xs.shape[0] > 1:
-            for c in range(channels):
-                copy(after[c], here[c])
-        _cg(shifts, pad, m, after, r, p, f, alpha[l], beta[l], kappa[l], out, work)
+        _start(shifts, pad, m, in_turns(l, xs), r, p[0], f, out, work)
+        _cg(shifts, pad, m, carry(l, xs), r, p, f, alpha[l], beta[l], kappa[l], out, work)
     return in_turns(alpha.shape[0], xs)
 
 

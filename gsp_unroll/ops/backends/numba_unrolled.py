@@ -106,11 +106,11 @@ class NumbaGridSolvers:
         out = empty(*x.shape, like=x)
         arrays = self._joint(w, x, free, alpha, beta, kappa, mix)
         work = self._cg_memory(*(alpha.shape if keep else _IN_TURNS), x.shape[1])
+        edges = [self._edge_rows(_pairs(x))]
         kept = _to_keep(x.shape[0], work, x) if keep else ()
         run_chunks(
             lambda first, last: joint_loops.joint_glr_forward(
-                *self.shape, *arrays, out.numpy(), *_arrays(kept or _for_one(work, x)),
-                *_arrays(_memory([self._edge_rows(_pairs(x))], x)), first, last,
+                *self.shape, *arrays, out.numpy(), *_scratch(kept, work, edges, x), first, last
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
         )  # fmt: skip
@@ -133,7 +133,7 @@ class NumbaGridSolvers:
         run_chunks(
             lambda first, last: joint_loops.joint_glr_backward(
                 *self.shape, not kept, *arrays, self._nodes(g), *gradients,
-                *_arrays(kept or _for_one(work, x)), *_arrays(_memory(edges, x)), first, last,
+                *_scratch(kept, work, edges, x), first, last,
             ),
             even_ranges(x.shape[0], 1, for_each_thread=2),
         )  # fmt: skip
@@ -159,11 +159,11 @@ class NumbaGridSolvers:
             self._edges(w), self._nodes(x), self._nodes(free), _by_head(alpha), _by_head(beta),
             *(_array(v) for v in layerwise), out.numpy().reshape(systems, channels, -1),
         )  # fmt: skip
+        edges = [self._edge_rows(1)]
         kept = _to_keep(systems, work, x) if keep else ()
         run_chunks(
             lambda first, last: loop(
-                *self.shape, groups, *arrays, *_arrays(kept or _for_one(work, x)),
-                *_arrays(_memory([self._edge_rows(1)], x)), first, last,
+                *self.shape, groups, *arrays, *_scratch(kept, work, edges, x), first, last
             ),
             even_ranges(systems * groups, 1, for_each_thread=2),
         )  # fmt: skip
@@ -188,8 +188,7 @@ class NumbaGridSolvers:
         edges = [self._edge_rows(1), *gradients]
         run_chunks(
             lambda first, last: loop(
-                *self.shape, not kept, *arrays, *_arrays(kept or _for_one(work, x)),
-                *_arrays(_memory(edges, x)), first, last,
+                *self.shape, not kept, *arrays, *_scratch(kept, work, edges, x), first, last
             ),
             even_ranges(systems, 1, for_each_thread=2),
         )  # fmt: skip
@@ -236,18 +235,15 @@ def _to_keep(systems: int, shapes: Sequence[Shape], like: Tensor) -> Tensors:
     return tuple(empty_to_keep(systems, *shape, like=like) for shape in shapes)
 
 
-def _for_one(shapes: Sequence[Shape], like: Tensor) -> Tensors:
-    """Scratch memory of these shapes for one system at a time."""
-    return _memory([(1, *shape) for shape in shapes], like)
+def _scratch(
+    kept: Tensors, work: Sequence[Shape], further: Sequence[Shape], like: Tensor
+) -> list[np.ndarray]:
+    """What was or will be kept, or memory for the ``work`` of one system, and ``further`` memory.
 
-
-def _memory(shapes: Sequence[Shape], like: Tensor) -> Tensors:
-    """Memory from outside; what the loops made would be new each time."""
-    return tuple(empty(*shape, like=like) for shape in shapes)
-
-
-def _arrays(values: Sequence[Tensor]) -> list[np.ndarray]:
-    return [value.numpy() for value in values]
+    Not made by the loops, which would take new memory each time.
+    """
+    shapes = [*(() if kept else ((1, *shape) for shape in work)), *further]
+    return [value.numpy() for value in (*kept, *(empty(*shape, like=like) for shape in shapes))]
 
 
 def _array(value: Tensor) -> np.ndarray:

@@ -12,10 +12,11 @@ from gsp_unroll.ops.backends.base import SMALLEST_WEIGHT
 from gsp_unroll.ops.backends.numba_cg_loops import (
     CHUNK,
     add_inner,
+    begin,
     border,
+    carry,
     cg,
     cg_gradient,
-    clear_borders,
     clear_unused,
     first_direction,
     in_turns,
@@ -39,7 +40,7 @@ from gsp_unroll.ops.backends.numba_rows import (
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "bd0630d340f7"
+HELPERS = "991c1b09b1c9"
 
 # --- graph Laplacian regulariser ------------------------------------------------------------------
 
@@ -65,19 +66,11 @@ def _glr_layers(shifts, pad, w, x, f, alpha, beta, kappa, xs, directions, r, wor
     ``xs [., C, pad + N + pad]`` and ``directions [., ., C, pad + N + pad]`` keep signals, one more
     than layers, and directions of all steps; or are smaller and used in turns, see `in_turns`.
     """
-    channels, n = r.shape
-    clear_borders(xs, pad, n)
-    for c in range(channels):
-        copy(xs[0, c, pad : pad + n], x[c])
+    begin(x, pad, xs, directions)
     for l in range(alpha.shape[0]):
-        here, after = in_turns(l, xs), in_turns(l + 1, xs)
         p = in_turns(l, directions)
-        clear_borders(p, pad, n)
-        _glr_start(shifts, pad, w, here, r, p[0], f, work)
-        if xs.shape[0] > 1:
-            for c in range(channels):
-                copy(after[c], here[c])
-        cg(shifts, pad, w, after, r, p, f, alpha[l], beta[l], kappa[l], work)
+        _glr_start(shifts, pad, w, in_turns(l, xs), r, p[0], f, work)
+        cg(shifts, pad, w, carry(l, xs), r, p, f, alpha[l], beta[l], kappa[l], work)
     return in_turns(alpha.shape[0], xs)
 
 
@@ -337,24 +330,17 @@ def _gtv_layers(
 
     There is one at least, without channels if none is kept.
     """
-    channels, n = r.shape
     layers, zero = alpha.shape[0], r.dtype.type(0)
-    clear_borders(xs, pad, n)
-    for c in range(channels):
-        copy(xs[0, c, pad : pad + n], x[c])
+    begin(x, pad, xs, directions)
     for l in range(layers):
-        here, after = in_turns(l, xs), in_turns(l + 1, xs)
         p = in_turns(l, directions)
-        clear_borders(p, pad, n)
         before = in_turns(max(_last_kept(l) // KEPT - 1, 0), states)
         kept = in_turns(max(l // KEPT - 1, 0), states)
         _gtv_start(
             l, shifts, pad, w, xs, before, kept if _is_kept(l, layers) else kept[:0],
             ratio, threshold, r, p[0], f, root, block, work,
         )  # fmt: skip
-        for c in range(channels):
-            copy(after[c], here[c])
-        cg(shifts, pad, w, after, r, p, f, alpha[l], beta[l], zero, work)
+        cg(shifts, pad, w, carry(l, xs), r, p, f, alpha[l], beta[l], zero, work)
     return in_turns(layers, xs)
 
 
