@@ -27,10 +27,11 @@ from gsp_unroll.ops.backends.numba_rows import (
     subtract_product,
     weighted_difference,
 )
+from gsp_unroll.ops.backends.numba_stream import stream, streams
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "1d1cfa3e3191"
+HELPERS = "e3b736228015"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 # Pixels at a time: their rows stay in the cache.
@@ -145,18 +146,23 @@ def _add_four_flows(y, x, i, count, w, e1, e2, shift1, shift2):
 @_jit
 def difference(offsets, w, x, e, first, last):
     height, width = x.shape[2], x.shape[3]
+    past_cache, line, flat = streams(e), np.empty(width, e.dtype), e.reshape(-1)
     for number in range(first, last):
         s, r = number // height, number % height
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             a, b = columns(r, dr, dc, height, width)
             for c in range(x.shape[1]):
-                clear_outside(e[s, c, k, r], a, b)
+                row = line if past_cache else e[s, c, k, r]
+                clear_outside(row, a, b)
                 if a < b:
                     weighted_difference(
-                        e[s, c, k, r, a:b], w[s, k, r, a:b],
-                        x[s, c, r, a:b], x[s, c, r + dr, a + dc : b + dc],
+                        row[a:b], w[s, k, r, a:b], x[s, c, r, a:b],
+                        x[s, c, r + dr, a + dc : b + dc],
                     )  # fmt: skip
+                if past_cache:
+                    i = (((s * x.shape[1] + c) * offsets.shape[0] + k) * height + r) * width
+                    stream(flat, i, line)
 
 
 @_jit
@@ -183,9 +189,10 @@ def divergence(offsets, w, e, y, first, last):
 @_jit
 def edge_inner(offsets, x, g, out, first, last):
     channels, height, width = x.shape[1:]
-    x, g, flat = x.reshape(-1), g.reshape(-1), out.reshape(-1)
+    past_cache, x, g, flat = streams(out), x.reshape(-1), g.reshape(-1), out.reshape(-1)
     # Rows at a time, as one long row; what they hold where no neighbour is gets cleared after.
     rows = max(1, _RUN // width)
+    lines = np.empty(rows * width, out.dtype)
     while first < last:
         s, begin = first // height, first % height
         end = min(height, begin + last - first, begin + rows)
@@ -195,13 +202,17 @@ def edge_inner(offsets, x, g, out, first, last):
             a, b = max(0, -dc), min(width, width - dc)
             stop = min(end, height - dr) if a < b else begin
             e = ((s * offsets.shape[0] + k) * height + begin) * width
-            fill(flat[e : e + (end - begin) * width], 0)
+            size = (end - begin) * width
+            y = lines[:size] if past_cache else flat[e : e + size]
+            fill(y, 0)
             for c in range(channels if begin < stop else 0):
                 i = ((s * channels + c) * height + begin) * width + a
                 count = (stop - begin - 1) * width + b - a
-                _add_inner(flat, e + a, x, g, i, i + dr * width + dc, count)
-            for r in range(begin, stop):
-                clear_outside(out[s, k, r], a, b)
+                _add_inner(y, a, x, g, i, i + dr * width + dc, count)
+            for row in range(stop - begin):
+                clear_outside(y[row * width : (row + 1) * width], a, b)
+            if past_cache:
+                stream(flat, e, y)
 
 
 @inner
@@ -215,18 +226,22 @@ def _add_inner(y, e, x, g, i, n, count):
 @_jit
 def edge_dot(offsets, x, e, out, first, last):
     height, width = x.shape[2], x.shape[3]
+    past_cache, line, flat = streams(out), np.empty(width, out.dtype), out.reshape(-1)
     for number in range(first, last):
         s, r = number // height, number % height
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             a, b = columns(r, dr, dc, height, width)
-            fill(out[s, k, r], 0)
+            row = line if past_cache else out[s, k, r]
+            fill(row, 0)
             if a < b:
                 for c in range(x.shape[1]):
                     add_flow(
-                        out[s, k, r, a:b], e[s, c, k, r, a:b],
-                        x[s, c, r, a:b], x[s, c, r + dr, a + dc : b + dc],
+                        row[a:b], e[s, c, k, r, a:b], x[s, c, r, a:b],
+                        x[s, c, r + dr, a + dc : b + dc],
                     )  # fmt: skip
+            if past_cache:
+                stream(flat, ((s * offsets.shape[0] + k) * height + r) * width, line)
 
 
 @_jit
@@ -247,17 +262,20 @@ def at_ends(offsets, values, at_u, at_v, first, last):
 @_jit
 def scale_ends(offsets, w, s, out, first, last):
     height, width = s.shape[1], s.shape[2]
+    past_cache, line, flat = streams(out), np.empty(width, out.dtype), out.reshape(-1)
     for number in range(first, last):
         t, r = number // height, number % height
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             a, b = columns(r, dr, dc, height, width)
-            clear_outside(out[t, k, r], a, b)
+            row = line if past_cache else out[t, k, r]
+            clear_outside(row, a, b)
             if a < b:
                 product_of_three(
-                    out[t, k, r, a:b], w[t, k, r, a:b], s[t, r, a:b],
-                    s[t, r + dr, a + dc : b + dc],
-                )  # fmt: skip
+                    row[a:b], w[t, k, r, a:b], s[t, r, a:b], s[t, r + dr, a + dc : b + dc]
+                )
+            if past_cache:
+                stream(flat, ((t * offsets.shape[0] + k) * height + r) * width, line)
 
 
 @_jit
@@ -282,16 +300,20 @@ def neighbour_sum(offsets, w, s, y, first, last):
 @_jit
 def edge_pair(offsets, s, g, out, first, last):
     height, width = s.shape[1], s.shape[2]
-    s, g, flat = s.reshape(-1), g.reshape(-1), out.reshape(-1)
+    past_cache, s, g, flat = streams(out), s.reshape(-1), g.reshape(-1), out.reshape(-1)
+    line = np.empty(width, out.dtype)
     for number in range(first, last):
         t, r = number // height, number % height
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             e = ((t * offsets.shape[0] + k) * height + r) * width
             a, b = columns(r, dr, dc, height, width)
-            clear_outside(out[t, k, r], a, b)
+            row = line if past_cache else flat[e : e + width]
+            clear_outside(row, a, b)
             i = number * width + a
-            _pair(flat, e + a, s, g, i, i + dr * width + dc, b - a)
+            _pair(row, a, s, g, i, i + dr * width + dc, b - a)
+            if past_cache:
+                stream(flat, e, line)
 
 
 @inner

@@ -14,10 +14,11 @@ from numba import njit
 
 from gsp_unroll.ops.backends.numba_exp import exp_of_nonpositive
 from gsp_unroll.ops.backends.numba_rows import FAST, columns, fill, inner
+from gsp_unroll.ops.backends.numba_stream import stream, streams
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "9569123a9fd1"
+HELPERS = "bc93bf6de737"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 
@@ -31,12 +32,12 @@ def softmax(offsets, score, w, p_u, first, last):
     height, width = score.shape[2:]
     size, reach = offsets.shape[0], offsets[-1, 0]
     ring = reach + 1
+    past_cache = streams(w)
     score, w, p_u = score.reshape(-1), w.reshape(-1), p_u.reshape(-1)
     lowest = np.finfo(w.dtype).min  # finite: without an edge, exp(-inf - top) is 0
     # The same code whether or not `p_u` is wanted, so that the weights are the same bit for bit.
     keep = p_u.shape[0] > 0
-    if not keep:
-        p_u = np.empty(width, w.dtype)
+    row_w, row_p = np.empty(width, w.dtype), np.empty(width, w.dtype)
     # Whole registers: what is left of a row would be computed one by one.
     wide = (width + 31) // 32 * 32
     line = wide + 2 * reach
@@ -90,8 +91,15 @@ def softmax(offsets, score, w, p_u, first, last):
                     out = ((s * size + k) * height + r) * width
                     e = _edges(r, k, ring, size, line, reach)
                     j = _node(r + offsets[k, 0], ring, line, reach) + offsets[k, 1]
-                    kept = out if keep else 0
-                    _average(w, out, p_u, kept, at_u, at_v, e, share, i, j, width)
+                    if past_cache:
+                        _average(row_w, 0, row_p, 0, at_u, at_v, e, share, i, j, width)
+                        stream(w, out, row_w)
+                        if keep:
+                            stream(p_u, out, row_p)
+                    elif keep:
+                        _average(w, out, p_u, out, at_u, at_v, e, share, i, j, width)
+                    else:
+                        _average(w, out, row_p, 0, at_u, at_v, e, share, i, j, width)
 
 
 @_jit
@@ -103,6 +111,7 @@ def softmax_backward(offsets, g, w, p_u, out, first, last):
     height, width = g.shape[2:]
     size, reach = offsets.shape[0], offsets[-1, 0]
     ring, line = reach + 1, width + 2 * reach
+    past_cache, row = streams(out), np.empty(width, g.dtype)
     g, w, p_u, out = g.reshape(-1), w.reshape(-1), p_u.reshape(-1), out.reshape(-1)
     back = np.zeros(ring * line, g.dtype)
     # One line more, as in `softmax`.
@@ -135,7 +144,11 @@ def softmax_backward(offsets, g, w, p_u, out, first, last):
                     e = ((s * size + k) * height + r) * width
                     j = _node(r + offsets[k, 0], ring, line, reach) + offsets[k, 1]
                     t = _edges(r, k, ring, size, line, reach)
-                    _gradient(out, at_u, at_v, t, w, p_u, e, back, i, j, width)
+                    if past_cache:
+                        _gradient(row, 0, at_u, at_v, t, w, p_u, e, back, i, j, width)
+                        stream(out, e, row)
+                    else:
+                        _gradient(out, e, at_u, at_v, t, w, p_u, e, back, i, j, width)
 
 
 @_jit
@@ -245,9 +258,9 @@ def _shares(at_u, at_v, i, g, w, p_u, e, a, b, count):
 
 
 @inner
-def _gradient(out, at_u, at_v, t, w, p_u, e, back, u, v, count):
-    t, e, u, v = np.uint64(t), np.uint64(e), np.uint64(u), np.uint64(v)
+def _gradient(y, i, at_u, at_v, t, w, p_u, e, back, u, v, count):
+    i, t, e, u, v = np.uint64(i), np.uint64(t), np.uint64(e), np.uint64(u), np.uint64(v)
     for j in range(np.uint64(count)):
         p = p_u[e + j]
         p_v = w[e + j] + (w[e + j] - p)
-        out[e + j] = (at_u[t + j] - p * back[u + j]) + (at_v[t + j] - p_v * back[v + j])
+        y[i + j] = (at_u[t + j] - p * back[u + j]) + (at_v[t + j] - p_v * back[v + j])

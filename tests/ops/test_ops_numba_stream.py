@@ -1,0 +1,68 @@
+"""Large results go past the cache: the same bits as small ones, which do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gsp_unroll.ops.backends import numba_stream
+from gsp_unroll.topology import Grid
+
+WIDTH, ALIGNED = 352, 64
+SYSTEMS = {torch.float32: 8, torch.float64: 4}
+
+
+def operators(grid, make, dtype):
+    """Results on edges, by name, of what is computed for each system on its own."""
+    systems, nodes = SYSTEMS[dtype], grid.num_nodes
+    score = -torch.rand(systems, grid.num_edges, generator=make, dtype=dtype)
+    w = torch.rand(systems, grid.num_edges, generator=make, dtype=dtype)
+    x, g = torch.rand(2, systems, 2, nodes, generator=make, dtype=dtype)
+    flow = torch.rand(systems, 2, grid.num_edges, generator=make, dtype=dtype)
+    kernels = grid.kernels
+    return {
+        "softmax": (lambda s: kernels.edge_softmax(s, "softmax", False), (score,)),
+        "softmax kept": (lambda s: kernels.edge_softmax(s, "softmax", True), (score,)),
+        "softmax backward": (
+            lambda g, s: kernels.edge_softmax_backward(
+                g, "softmax", *kernels.edge_softmax(s, "softmax")
+            ),
+            (w, score),
+        ),
+        "difference": (kernels.difference, (w, x)),
+        "edge_inner": (kernels.edge_inner, (x, g)),
+        "edge_dot": (kernels.edge_dot, (x, flow)),
+        "scale_ends": (kernels.scale_ends, (w, x[:, 0])),
+        "edge_pair": (kernels.edge_pair, (x[:, 0], g[:, 0])),
+    }
+
+
+@pytest.mark.parametrize("dtype", SYSTEMS)
+def test_large_results_have_the_bits_of_small_ones(dtype):
+    make = torch.Generator().manual_seed(0)
+    grid = Grid(256, WIDTH)
+    for name, (function, inputs) in operators(grid, make, dtype).items():
+        large = function(*inputs)
+        large = large if isinstance(large, tuple) else (large,)
+        for value in large:
+            size = value.numel() * value.element_size()
+            assert size >= numba_stream.LARGE, name
+            assert value.data_ptr() % ALIGNED == 0, name
+        for k in range(SYSTEMS[dtype]):
+            small = function(*(v[k : k + 1].clone() for v in inputs))
+            small = small if isinstance(small, tuple) else (small,)
+            assert small[0].numel() * small[0].element_size() < numba_stream.LARGE, name
+            for whole, part in zip(large, small, strict=True):
+                assert torch.equal(whole[k : k + 1], part), (name, k)
+
+
+def test_rows_that_do_not_fill_cache_lines():
+    make = torch.Generator().manual_seed(1)
+    grid = Grid(257, WIDTH + 3)
+    for name, (function, inputs) in operators(grid, make, torch.float32).items():
+        large = function(*inputs)
+        small = function(*(v[-1:].clone() for v in inputs))
+        if not isinstance(large, tuple):
+            large, small = (large,), (small,)
+        for whole, part in zip(large, small, strict=True):
+            assert torch.equal(whole[-1:], part), name
