@@ -281,10 +281,12 @@ def uglr_plus_with_all(*args: int, **changes: int | str | bool) -> UGLRPlus:
     """uGLR+ with all its options; what they add does something, as it would not at first."""
     # Narrow bounds: some estimates reach them.
     options = {"mean": True, "sees_mask": True, "carry": True, "bounds": (0.1, 0.8)}
+    # A general graph has no offsets.
+    options["offset_scores"] = changes.get("features_from", "cnn") == "cnn"
     model = UGLRPlus(*args, **{**options, **changes})
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if re.search(r"mask|mean|carry", name):
+            if re.search(r"mask|mean|carry|offset", name):
                 parameter.add_(0.05 * torch.randn_like(parameter))
     return model
 

@@ -12,7 +12,7 @@ from gsp_unroll.topology.grid import check_window
 
 NETWORKS = ("uglr", "ugtv", "uglr-plus")
 # What uGLR+ may have beyond the published form. A new network with it starts as one without it.
-OPTIONS = ("mean", "sees_mask", "carry")
+OPTIONS = ("mean", "sees_mask", "carry", "offset_scores")
 # All that it may have beyond the published form.
 EXTRAS = (*OPTIONS, "bounds")
 # These say how gradients are computed, not what is.
@@ -40,14 +40,15 @@ class ModelConfig:
         node_channels: Further node attributes that the features see (``mlp`` and ``gnn``).
         checkpointing: Recompute features and graphs in backward instead of keeping them, and layers
             where they are not recomputed anyway.
-        mean: The prior has a learned mean; ``"uglr-plus"`` only, as the next two.
+        mean: The prior has a learned mean; ``"uglr-plus"`` only, as the next two, ``bounds`` and
+            ``offset_scores``.
         sees_mask: The features see which samples are observed.
         carry: The features of a block see the hidden maps of the block before.
-        bounds: Smallest and largest value that a block may estimate, ``None`` = any;
-            ``"uglr-plus"`` only.
+        bounds: Smallest and largest value that a block may estimate, ``None`` = any.
         keep_directions: Compiled solvers keep the directions of all CG steps for backward instead
             of running forward again there: less time, more memory, see docs/method.md. May be
             used together with ``checkpointing``, which then is about features and graphs.
+        offset_scores: Weights depend on where in the window a neighbour is, not only on features.
     """
 
     name: str = "ugtv"
@@ -69,6 +70,7 @@ class ModelConfig:
     carry: bool = False
     bounds: tuple[float, float] | None = None
     keep_directions: bool = False
+    offset_scores: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of("name", self.name, NETWORKS)
@@ -90,6 +92,11 @@ class ModelConfig:
                 )
         if self.bounds is not None:
             self._check_bounds()
+        if self.offset_scores and self.features_from != "cnn":
+            raise ValueError(
+                "offset_scores must be False unless features_from='cnn', got features_from="
+                f"{self.features_from!r}: a general graph has no window"
+            )
         if self.features_from == "cnn" and self.node_channels:
             raise ValueError(
                 f"node_channels must be 0 with features_from='cnn', got {self.node_channels}"

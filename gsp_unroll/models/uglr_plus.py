@@ -63,6 +63,8 @@ class UGLRPlus(UnrolledNetwork):
         checkpointing: Recompute features, graphs and layers in backward (default: ``False``).
         keep_directions: Compiled solvers keep the directions of all CG steps for backward, see
             :class:`ModelConfig` (default: ``False``).
+        offset_scores: Weights depend on where in the window a neighbour is, too, see
+            :class:`~gsp_unroll.nn.MahalanobisGraph` (default: ``False``).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -94,12 +96,14 @@ class UGLRPlus(UnrolledNetwork):
         bounds: tuple[float, float] | None = None,
         checkpointing: bool = False,
         keep_directions: bool = False,
+        offset_scores: bool = False,
     ) -> None:
         super().__init__(
             ModelConfig(
                 "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
                 norm, "combinatorial", features_from, node_channels, checkpointing,
                 mean, sees_mask, carry, bounds, keep_directions,
+                offset_scores,
             )
         )  # fmt: skip
 

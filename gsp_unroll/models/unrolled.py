@@ -97,7 +97,8 @@ class UnrolledBlock(nn.Module, ABC):
             self.features = NodeFeatures(*size, hops=hops, **options)
         # Share of the current signal in the mean.
         self.mean_share = nn.Parameter(torch.tensor(0.0)) if config.mean else None
-        self.graph = MahalanobisGraph(config.heads, config.features, config.norm)
+        window = config.window if config.offset_scores else None
+        self.graph = MahalanobisGraph(config.heads, config.features, config.norm, window=window)
         self.skip = nn.Parameter(torch.tensor(0.95))
         self.config = config
 

@@ -10,7 +10,8 @@ from gsp_unroll import checks
 from gsp_unroll.ops import edge_softmax as edge_softmax_by_edge
 from gsp_unroll.ops import planar
 from gsp_unroll.ops.softmax import NORMS, edge_softmax
-from gsp_unroll.topology import Graph, Topology
+from gsp_unroll.topology import Graph, Grid, Topology
+from gsp_unroll.topology.grid import check_window, half_offsets
 
 
 class MahalanobisGraph(MessagePassing):
@@ -31,6 +32,11 @@ class MahalanobisGraph(MessagePassing):
         features: Length of the feature vector at each node and head.
         norm: ``"softmax"``, ``"symmetric"`` or ``"directed"`` (default: ``"softmax"``).
         scale: Initial ``Q`` is ``scale`` times the identity (default: 1).
+        window: Odd side of a pixel neighbourhood. A learned score ``b`` for each head and offset in
+            the window is then added, :math:`\bar w_{ij}=e^{b_{j-i}-d_{ij}}` with
+            :math:`b_{j-i}=b_{i-j}`, zero at first: how far a neighbour is, and in which direction,
+            need not be said by features. On grids of this window only (default: ``None``, no such
+            scores).
 
     Shapes:
         - **x:** node features ``[nodes, heads, features]``
@@ -38,32 +44,48 @@ class MahalanobisGraph(MessagePassing):
         - **output:** ``[edges, heads]`` in the order of ``edge_index``
 
     Raises:
-        ValueError: If ``norm`` is unknown or a size is below 1.
+        ValueError: If ``norm`` is unknown, a size is below 1 or ``window`` is even or below 3.
     """
 
     def __init__(
-        self, heads: int, features: int, norm: str = "softmax", scale: float = 1.0
+        self,
+        heads: int,
+        features: int,
+        norm: str = "softmax",
+        scale: float = 1.0,
+        window: int | None = None,
     ) -> None:
         super().__init__(aggr="sum", node_dim=0)
         self.heads = checks.positive_int("heads", heads)
         self.features = checks.positive_int("features", features)
         checks.one_of("norm", norm, NORMS)
-        self.norm, self.scale = norm, scale
+        self.norm, self.scale, self.window = norm, scale, window
         self.metric_root = nn.Parameter(torch.empty(heads, features, features))
+        self.offset_score = None
+        if window is not None:
+            check_window(window)
+            self.offset_score = nn.Parameter(torch.empty(heads, len(half_offsets(window))))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set ``Q`` of every head back to ``scale`` times the identity."""
+        """Set ``Q`` of every head back to ``scale`` times the identity, and all scores to zero."""
         with torch.no_grad():
             self.metric_root.copy_(self.scale * torch.eye(self.features))
+            if self.offset_score is not None:
+                self.offset_score.zero_()
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Edge weights of the graph ``edge_index``; see the class text for shapes.
 
         Raises:
             TypeError: If ``x`` is not a floating-point tensor.
-            ValueError: If a shape does not fit or ``edge_index`` is not an undirected graph.
+            ValueError: If a shape does not fit, ``edge_index`` is not an undirected graph, or there
+                are scores of offsets, which ``edge_index`` does not have.
         """
+        if self.offset_score is not None:
+            raise ValueError(
+                f"window must be None for edge_index, got {self.window}: use weights with a Grid"
+            )
         checks.floating("x", x)
         checks.shape("x", x, ["nodes", self.heads, self.features])
         topology = Graph(edge_index, x.shape[0])
@@ -86,12 +108,29 @@ class MahalanobisGraph(MessagePassing):
 
         Returns:
             ``[B, heads, M]``, or ``[B, heads, 2, M]`` if ``norm="directed"``; float32 at least.
+
+        Raises:
+            ValueError: If there are scores of offsets and ``topology`` is no grid of their window.
         """
         features = planar.full_precision(features)
         with torch.autocast(features.device.type, enabled=False):
             root = self.metric_root.to(features.dtype)
             projected = torch.einsum("hgf,bhgn->bhfn", root, features)
-            return edge_softmax(topology, -planar.distance(topology, projected), self.norm)
+            distance = planar.distance(topology, projected)
+            return edge_softmax(topology, self._score(topology, distance), self.norm)
+
+    def _score(self, topology: Topology, distance: Tensor) -> Tensor:
+        if self.offset_score is None:
+            return -distance
+        window = topology.window if isinstance(topology, Grid) else None
+        if window != self.window:
+            raise ValueError(
+                f"topology must be a Grid with window={self.window}, whose offsets have a score, "
+                f"got a {type(topology).__name__} with window={window}"
+            )
+        score = self.offset_score.to(distance.dtype)[:, :, None]
+        return (score - distance.unflatten(-1, (score.shape[1], -1))).flatten(-2)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.heads}, {self.features}, norm={self.norm!r})"
+        window = "" if self.window is None else f", window={self.window}"
+        return f"{type(self).__name__}({self.heads}, {self.features}, norm={self.norm!r}{window})"

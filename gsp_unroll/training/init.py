@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metadata
 from gsp_unroll.models.config import EXTRAS, IN_BACKWARD
+from gsp_unroll.topology.grid import half_offsets
 
 # Of which there may be more than in the weights.
 _GROW = ("blocks", "layers")
 # Networks of one form but for what a layer solves.
 _ALIKE = {"uglr", "ugtv"}
+# Score of offsets that are new in a wider window: there are about as many of them as of the others,
+# whose features were learned without them.
+_NEW_OFFSET = -1.0
+_SCORES = "graph.offset_score"
 
 
 def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
@@ -25,6 +31,8 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     steps before them leave). The same holds for what the network has of
     :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights; bounds may be set anew, not left
     out. uGLR may start from uGTV and the other way round, without what their layers have learned.
+    With ``offset_scores`` the window may be wider: new neighbours weigh :math:`e^{-1}` times what
+    their features say, so that the network computes about the same at first.
 
     Args:
         network: Changed in place.
@@ -38,7 +46,7 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     differing = [
         f"{key}: {theirs[key]!r} there, {ours[key]!r} here"
         for key in ours
-        if ours[key] != theirs[key] and not _may_differ(key, ours[key], theirs[key])
+        if ours[key] != theirs[key] and not _may_differ(key, ours, theirs)
     ]
     if differing:
         raise ValueError(
@@ -51,13 +59,33 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
         else:
             for layer in block.layers[theirs["layers"] :]:
                 nn.init.zeros_(layer.cg.alpha)
+        if ours["window"] != theirs["window"]:
+            given[_SCORES] = _widened(
+                given.get(_SCORES), ours["heads"], theirs["window"], ours["window"]
+            )
         block.load_state_dict({**block.state_dict(), **given})
         if k >= theirs["blocks"]:
             nn.init.zeros_(block.skip)
     return json.loads(pretrained_metadata(weights).get("history", "[]"))
 
 
-def _may_differ(key: str, ours: Any, theirs: Any) -> bool:
+def _widened(score: Tensor | None, heads: int, window: int, wider: int) -> Tensor:
+    """Scores ``[heads, offsets]`` of a wider window; ``None``: the offsets of ``window`` have 0."""
+    known = half_offsets(window)
+    if score is None:
+        score = torch.zeros(heads, len(known))
+    place = {offset: k for k, offset in enumerate(known)}
+    result = torch.full((heads, len(half_offsets(wider))), _NEW_OFFSET)
+    for k, offset in enumerate(half_offsets(wider)):
+        if offset in place:
+            result[:, k] = score[:, place[offset]]
+    return result
+
+
+def _may_differ(key: str, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    here, there = ours[key], theirs[key]
     if key == "name":
-        return {ours, theirs} == _ALIKE
-    return key in IN_BACKWARD or (key in EXTRAS and bool(ours)) or (key in _GROW and ours > theirs)
+        return {here, there} == _ALIKE
+    if key == "window":
+        return ours["offset_scores"] and here > there
+    return key in IN_BACKWARD or (key in EXTRAS and bool(here)) or (key in _GROW and here > there)

@@ -23,6 +23,7 @@ PLUS = {"name": "uglr-plus"}
         ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
         ModelConfig("uglr-plus", 3, **SMALL, norm="symmetric"),
         ModelConfig("uglr-plus", 3, **SMALL, bounds=[0, 1.5]),
+        ModelConfig("uglr-plus", 3, **SMALL, offset_scores=True),
     ],
 )
 def test_build_round_trip(config):
@@ -42,7 +43,7 @@ def test_defaults_are_the_published_network():
         "features": 12, "maps": 48, "window": 5, "norm": "softmax", "laplacian": "combinatorial",
         "features_from": "cnn", "node_channels": 0, "checkpointing": False,
         "mean": False, "sees_mask": False, "carry": False, "bounds": None,
-        "keep_directions": False,
+        "keep_directions": False, "offset_scores": False,
     }  # fmt: skip
     assert build(config).config == UGTV().config == config
     assert UGLR().config == dataclasses.replace(config, name="uglr")
@@ -101,6 +102,11 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
         ({**PLUS, "bounds": (0, "1")}, TypeError, "bounds must be a number, got str '1'"),
         ({**PLUS, "bounds": (0, float("inf"))}, ValueError, "bounds must be finite, got inf"),
         ({"mean": True}, ValueError, "mean must be False with name='ugtv', the published form"),
+        (
+            {**PLUS, "offset_scores": True, "features_from": "gnn"},
+            ValueError,
+            "offset_scores must be False unless features_from='cnn'",
+        ),
         ({"keep_directions": 1}, TypeError, "keep_directions must be a bool, got int 1"),
         ({"checkpointing": "yes"}, TypeError, "checkpointing must be a bool, got str 'yes'"),
     ],

@@ -16,16 +16,19 @@ from torch_geometric.nn import MessagePassing
 
 from gsp_unroll.nn import MahalanobisGraph
 from gsp_unroll.ops.softmax import NORMS
-from gsp_unroll.topology import Graph
+from gsp_unroll.topology import Graph, Grid
+from gsp_unroll.topology.grid import half_offsets
 
 HEADS, FEATURES = 3, 4
 every_norm = pytest.mark.parametrize("norm", NORMS)
 
 
-def learner(norm="softmax", dtype=torch.float64):
-    module = MahalanobisGraph(HEADS, FEATURES, norm).to(dtype)
+def learner(norm="softmax", dtype=torch.float64, window=None):
+    module = MahalanobisGraph(HEADS, FEATURES, norm, window=window).to(dtype)
     with torch.no_grad():
         module.metric_root.add_(0.3 * torch.randn_like(module.metric_root))
+        if window is not None:
+            module.offset_score.add_(torch.randn_like(module.offset_score))
     return module
 
 
@@ -99,6 +102,48 @@ def test_is_a_message_passing_layer():
     module.reset_parameters()
     close(module.metric_root, 0.5 * torch.eye(3).expand(2, 3, 3), 0)
     assert repr(module) == "MahalanobisGraph(2, 3, norm='softmax')"
+    module = MahalanobisGraph(2, 3, window=5)
+    assert repr(module) == "MahalanobisGraph(2, 3, norm='softmax', window=5)"
+    assert torch.equal(module.offset_score, torch.zeros(2, 12))
+
+
+@every_norm
+def test_scores_of_offsets_are_added_to_minus_the_distance(norm):
+    """Against dense matrices, pixel by pixel."""
+    height, width, window = 4, 5, 5
+    grid, module = Grid(height, width, window=window), learner(norm, window=window)
+    x = torch.randn(grid.num_nodes, HEADS, FEATURES, dtype=torch.float64)
+    score = torch.full((HEADS, grid.num_nodes, grid.num_nodes), -torch.inf, dtype=torch.float64)
+    projected = torch.einsum("hgf,nhg->nhf", module.metric_root, x)
+    for k, (dr, dc) in enumerate(half_offsets(window)):
+        for r in range(height - dr):
+            for c in range(max(0, -dc), min(width, width - dc)):
+                i, j = r * width + c, (r + dr) * width + c + dc
+                distance = (projected[i] - projected[j]).square().sum(-1)
+                score[:, i, j] = score[:, j, i] = module.offset_score[:, k] - distance
+    p = score.softmax(2)
+    total = score.exp().sum(2)
+    expected = {
+        "directed": p,
+        "softmax": (p + p.mT) / 2,
+        "symmetric": score.exp() / (total[:, :, None] * total[:, None]).sqrt(),
+    }[norm]
+    found = by_edge(grid, module.weights(grid, x.permute(1, 2, 0)[None]), norm)
+    u, v = grid.edge_index
+    # `v` gathers from `u`.
+    close(found, expected[:, v, u].T)
+
+
+def test_gradients_of_scores_of_offsets():
+    grid, module = Grid(4, 3, window=3), learner(window=3)
+    f = torch.randn(2, HEADS, FEATURES, grid.num_nodes, dtype=torch.float64, requires_grad=True)
+
+    def weights(score, f):
+        del module.offset_score
+        module.offset_score = score
+        return used(grid, module.weights(grid, f))
+
+    assert torch.autograd.gradcheck(weights, (module.offset_score.detach().requires_grad_(), f))
 
 
 @every_norm
@@ -170,6 +215,14 @@ def test_a_sample_does_not_depend_on_its_batch(topology):
          TypeError, "x must be a floating-point tensor"),
         (lambda: MahalanobisGraph(2, 3)(torch.ones(4, 2, 3), torch.tensor([[0], [1]])), ValueError,
          "both directions of every edge"),
+        (lambda: MahalanobisGraph(2, 3, window=4), ValueError, "window must be odd, got 4"),
+        (lambda: MahalanobisGraph(2, 3, window=3)(torch.ones(4, 2, 3), torch.zeros(2, 0).long()),
+         ValueError, "window must be None for edge_index, got 3"),
+        (lambda: MahalanobisGraph(2, 3, window=3).weights(Grid(4, 4), torch.ones(1, 2, 3, 16)),
+         ValueError, "topology must be a Grid with window=3.*got a Grid with window=5"),
+        (lambda: MahalanobisGraph(2, 3, window=3).weights(
+            Graph(torch.zeros(2, 0).long(), 4), torch.ones(1, 2, 3, 4)),
+         ValueError, "topology must be a Grid with window=3.*got a Graph with window=None"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_named(call, error, message):

@@ -7,6 +7,7 @@ from training_helpers import tiny_config
 
 from gsp_unroll.models import UGLR, UGTV, UGLRPlus, build, pretrained_metadata, save_pretrained
 from gsp_unroll.observe import CFA
+from gsp_unroll.topology.grid import half_offsets
 from gsp_unroll.training import TrainingInterrupted, train
 from gsp_unroll.training.init import start_from
 from gsp_unroll.training.signals import StopRequest
@@ -87,7 +88,7 @@ def test_what_the_weights_lack_of_the_options_stays_as_it_began(tmp_path):
     size = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
     plain = UGLRPlus(**size).eval()
     path = plain.save_pretrained(tmp_path / "plain.safetensors")
-    full = UGLRPlus(**size, mean=True, sees_mask=True, carry=True).eval()
+    full = UGLRPlus(**size, mean=True, sees_mask=True, carry=True, offset_scores=True).eval()
     start_from(full, str(path))
     y, mask = torch.rand(1, 3, 8, 8), CFA("RGGB").mask(8, 8)
     with torch.no_grad():
@@ -96,6 +97,38 @@ def test_what_the_weights_lack_of_the_options_stays_as_it_began(tmp_path):
     path = full.save_pretrained(tmp_path / "full.safetensors")
     with pytest.raises(ValueError, match="carry: True there, False here"):
         start_from(plain, str(path))
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_a_wider_window_begins_with_the_scores_of_the_narrow_one(scored, tmp_path):
+    size = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
+    narrow = UGLRPlus(**size, window=3, offset_scores=scored).eval()
+    if scored:
+        with torch.no_grad():
+            for block in narrow.blocks:
+                block.graph.offset_score.normal_()
+    path = str(narrow.save_pretrained(tmp_path / "narrow.safetensors"))
+    wide = UGLRPlus(**size, window=5, offset_scores=True).eval()
+    start_from(wide, path)
+    new = []
+    for before, after in zip(narrow.blocks, wide.blocks, strict=True):
+        known = before.graph.offset_score.tolist() if scored else [[0] * 4] * 2
+        for head in range(2):
+            given = dict(zip(half_offsets(5), after.graph.offset_score[head].tolist(), strict=True))
+            assert [given.pop(offset) for offset in half_offsets(3)] == known[head]
+            new += given.values()
+    assert new == [-1] * 32
+    # New neighbours that weigh nothing leave the narrow network.
+    y, mask = torch.rand(1, 3, 9, 8), CFA("RGGB").mask(9, 8)
+    with torch.no_grad():
+        far = torch.tensor([offset not in half_offsets(3) for offset in half_offsets(5)])
+        for block in wide.blocks:
+            block.graph.offset_score[:, far] = -100
+        torch.testing.assert_close(wide(y, mask), narrow(y, mask))
+    with pytest.raises(ValueError, match="window: 5 there, 3 here"):
+        start_from(narrow, str(wide.save_pretrained(tmp_path / "wide.safetensors")))
+    with pytest.raises(ValueError, match="window: 3 there, 5 here"):
+        start_from(UGLRPlus(**size, window=5), path)
 
 
 def test_bounds_may_be_set_anew_but_not_lost(tmp_path):
