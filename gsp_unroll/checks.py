@@ -83,9 +83,17 @@ def edges(argument: str, value: object, num_nodes: int) -> None:
     if value.numel():
         low, high = (int(end) for end in value.aminmax())
         if low < 0 or high >= num_nodes:
+            outside = ((value < 0) | (value >= num_nodes)).any(0)
             raise ValueError(
-                f"{argument} must lie in [0, num_nodes) = [0, {num_nodes}), got {low} to {high}"
+                f"{argument} must lie in [0, num_nodes) = [0, {num_nodes}), "
+                f"got {first_edge(value, outside)}"
             )
+
+
+def first_edge(edge_index: Tensor, which: Tensor) -> str:
+    """The first of ``edge_index [2, E]`` that ``which [E]`` marks, for a message."""
+    place = int(which.nonzero()[0])
+    return f"column {place}: ({int(edge_index[0, place])}, {int(edge_index[1, place])})"
 
 
 def same_device(**things: HasDevice) -> None:

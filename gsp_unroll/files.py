@@ -11,7 +11,7 @@ from pathlib import Path
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
     """Write ``data`` to a temporary file beside ``path``, then rename it; creates missing folders.
 
-    An existing file is replaced as a whole; after a failure it is what it was.
+    An existing file is replaced as a whole; after a failure, of power too, it is what it was.
 
     Returns:
         The path written.
@@ -25,6 +25,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         # mkstemp makes the file private; give it the permissions a plain open would.
         mask = os.umask(0)
         os.umask(mask)

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 from torch import Tensor
 
 from gsp_unroll import checks
+from gsp_unroll.checks import first_edge
 from gsp_unroll.topology.base import Topology, check_backend
 
 # Nodes get an internal order if the ends of an edge are farther apart than this on average:
@@ -259,28 +260,16 @@ class Graph(Topology):
 
 def _check_edge_index(edge_index: Tensor, num_nodes: int) -> None:
     """Check all but the pairing of the directions."""
-    checks.tensor("edge_index", edge_index)
-    if edge_index.dtype != torch.int64:
-        raise TypeError(f"edge_index must be an int64 tensor, got {edge_index.dtype}")
-    checks.shape("edge_index", edge_index, [2, "E"])
+    checks.edges("edge_index", edge_index, num_nodes)
     if max(num_nodes, edge_index.shape[1] // 2) >= 2**31:
         raise ValueError(
             "a graph must have fewer than 2**31 nodes and edges, got "
             f"{num_nodes} nodes and {edge_index.shape[1] // 2} edges"
         )
-    if edge_index.numel() == 0:
-        return
-    low, high = (int(value) for value in edge_index.aminmax())
-    if low < 0 or high >= num_nodes:
-        outside = (edge_index < 0).any(0) | (edge_index >= num_nodes).any(0)
-        raise ValueError(
-            f"edge_index must lie in [0, num_nodes) = [0, {num_nodes}), "
-            f"got {_first(edge_index, outside)}"
-        )
     loop = edge_index[0] == edge_index[1]
     if bool(loop.any()):
         raise ValueError(
-            f"edge_index must not contain self-loops, got one in {_first(edge_index, loop)}; "
+            f"edge_index must not contain self-loops, got one in {first_edge(edge_index, loop)}; "
             "torch_geometric.utils.remove_self_loops removes them"
         )
 
@@ -320,18 +309,13 @@ def _explain_pairs(edge_index: Tensor, num_nodes: int) -> NoReturn:
     if bool(twice.any()):
         raise ValueError(
             f"edge_index must hold every edge once, got a duplicate in "
-            f"{_first(edge_index, twice)}; torch_geometric.utils.coalesce merges duplicates"
+            f"{first_edge(edge_index, twice)}; torch_geometric.utils.coalesce merges duplicates"
         )
     missing = ~torch.isin(target * num_nodes + source, ordered)
     raise ValueError(
         "edge_index must hold both directions of every edge, the reverse is missing of "
-        f"{_first(edge_index, missing)}; torch_geometric.utils.to_undirected adds it"
+        f"{first_edge(edge_index, missing)}; torch_geometric.utils.to_undirected adds it"
     )
-
-
-def _first(edge_index: Tensor, bad: Tensor) -> str:
-    place = int(bad.nonzero()[0])
-    return f"column {place}: ({int(edge_index[0, place])}, {int(edge_index[1, place])})"
 
 
 def _local_order(

@@ -6,7 +6,7 @@ Weights for use are saved apart, by `gsp_unroll.models.save_pretrained`.
 from __future__ import annotations
 
 import contextlib
-import os
+import io
 import pickle
 import random
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsp_unroll.files import write_atomically
 from gsp_unroll.training.config import config_from_mapping, differing_keys
 from gsp_unroll.training.schema import ConfigError, to_mapping
 
@@ -43,20 +44,12 @@ def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
     """Write ``state`` so that ``path`` always holds either the old state or the whole new one.
 
     Args:
-        path: The file; its folder must exist.
+        path: The file; missing folders are made.
         state: Nested dictionaries, lists, tuples, tensors, numbers and texts, nothing else.
     """
-    path = Path(path)
-    # The same folder, since a rename is atomic only within one file system.
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with fresh.open("wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_state(path: str | Path) -> dict[str, Any]:

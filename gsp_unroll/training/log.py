@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from gsp_unroll.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +34,12 @@ class CsvLog:
         if resume_step is not None and self.path.exists():
             with self.path.open(newline="", encoding="utf-8") as file:
                 kept = [row for row in csv.DictReader(file) if _is_kept(row, resume_step)]
-        # A killed run may have left half a line: write what is kept anew, under another name first.
-        fresh = self.path.with_name(f".{self.path.name}.tmp")
-        with fresh.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
-            writer.writeheader()
-            writer.writerows(kept)
-        fresh.replace(self.path)
+        # A killed run may have left half a line: write what is kept anew.
+        fresh = io.StringIO(newline="")
+        writer = csv.DictWriter(fresh, columns, extrasaction="ignore", restval="")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_atomically(self.path, fresh.getvalue().encode())
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row; it is on disk when this returns."""

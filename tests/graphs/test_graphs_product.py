@@ -306,7 +306,7 @@ def day(**changes):
         (lambda: space_time_edge_index(ring(3), 0, 2), ValueError, "num_nodes must be at least 1"),
         (lambda: space_time_edge_index(ring(3), 3, 2, reach=0), ValueError, "reach must be at"),
         (lambda: space_time_edge_index(ring(3), 2, 2), ValueError,
-         r"edge_index must lie in \[0, num_nodes\) = \[0, 2\), got 0 to 2"),
+         r"edge_index must lie in \[0, num_nodes\) = \[0, 2\), got column 1: \(1, 2\)"),
         (lambda: space_time_edge_index([ring(3), ring(4)], 3, 2), ValueError,
          r"edge_index\[1\] must lie in"),
         (lambda: space_time_edge_index([ring(3)] * 3, 3, 2), ValueError,
