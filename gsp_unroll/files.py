@@ -7,6 +7,10 @@ import os
 import tempfile
 from pathlib import Path
 
+# Only setting it tells what it is, for all threads at once: not while others may make files.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
     """Write ``data`` to a temporary file beside ``path``, then rename it; creates missing folders.
@@ -27,10 +31,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private; give it the permissions a plain open would.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
+        # mkstemp makes the file private; give it the permissions a plain open would. Some file
+        # systems have none.
+        with contextlib.suppress(OSError):
+            Path(temporary).chmod(0o666 & ~_UMASK)
         Path(temporary).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

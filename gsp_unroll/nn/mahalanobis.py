@@ -64,7 +64,8 @@ class MahalanobisGraph(MessagePassing):
         self.offset_score = None
         if window is not None:
             check_window(window)
-            self.offset_score = nn.Parameter(torch.empty(heads, len(half_offsets(window))))
+            # One for all nodes.
+            self.offset_score = nn.Parameter(torch.empty(heads, len(half_offsets(window)), 1))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -116,8 +117,8 @@ class MahalanobisGraph(MessagePassing):
         with torch.autocast(features.device.type, enabled=False):
             root = self.metric_root.to(features.dtype)
             projected = torch.einsum("hgf,bhgn->bhfn", root, features)
-            distance = planar.distance(topology, projected)
-            return edge_softmax(topology, self._score(topology, distance), self.norm)
+            score = self._score(topology, planar.distance(topology, projected))
+            return edge_softmax(topology, score, self.norm)
 
     def _score(self, topology: Topology, distance: Tensor) -> Tensor:
         if self.offset_score is None:
@@ -128,7 +129,7 @@ class MahalanobisGraph(MessagePassing):
                 f"topology must be a Grid with window={self.window}, whose offsets have a score, "
                 f"got a {type(topology).__name__} with window={window}"
             )
-        score = self.offset_score.to(distance.dtype)[:, :, None]
+        score = self.offset_score.to(distance.dtype)
         return (score - distance.unflatten(-1, (score.shape[1], -1))).flatten(-2)
 
     def __repr__(self) -> str:

@@ -12,7 +12,6 @@ from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 from torch import Tensor
 
 from gsp_unroll import checks
-from gsp_unroll.checks import first_edge
 from gsp_unroll.topology.base import Topology, check_backend
 
 # Nodes get an internal order if the ends of an edge are farther apart than this on average:
@@ -269,7 +268,8 @@ def _check_edge_index(edge_index: Tensor, num_nodes: int) -> None:
     loop = edge_index[0] == edge_index[1]
     if bool(loop.any()):
         raise ValueError(
-            f"edge_index must not contain self-loops, got one in {first_edge(edge_index, loop)}; "
+            "edge_index must not contain self-loops, got one in "
+            f"{checks.first_edge(edge_index, loop)}; "
             "torch_geometric.utils.remove_self_loops removes them"
         )
 
@@ -308,13 +308,14 @@ def _explain_pairs(edge_index: Tensor, num_nodes: int) -> NoReturn:
     twice[order[1:]] = ordered[1:] == ordered[:-1]
     if bool(twice.any()):
         raise ValueError(
-            f"edge_index must hold every edge once, got a duplicate in "
-            f"{first_edge(edge_index, twice)}; torch_geometric.utils.coalesce merges duplicates"
+            "edge_index must hold every edge once, got a duplicate in "
+            f"{checks.first_edge(edge_index, twice)}; "
+            "torch_geometric.utils.coalesce merges duplicates"
         )
     missing = ~torch.isin(target * num_nodes + source, ordered)
     raise ValueError(
         "edge_index must hold both directions of every edge, the reverse is missing of "
-        f"{first_edge(edge_index, missing)}; torch_geometric.utils.to_undirected adds it"
+        f"{checks.first_edge(edge_index, missing)}; torch_geometric.utils.to_undirected adds it"
     )
 
 

@@ -16,8 +16,7 @@ from gsp_unroll.topology.grid import half_offsets
 _GROW = ("blocks", "layers")
 # Networks of one form but for what a layer solves.
 _ALIKE = {"uglr", "ugtv"}
-# Score of offsets that are new in a wider window: there are about as many of them as of the others,
-# whose features were learned without them.
+# Score of offsets that are new in a wider window, whose features were learned without them.
 _NEW_OFFSET = -1.0
 _SCORES = "graph.offset_score"
 
@@ -32,7 +31,7 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights; bounds may be set anew, not left
     out. uGLR may start from uGTV and the other way round, without what their layers have learned.
     With ``offset_scores`` the window may be wider: new neighbours weigh :math:`e^{-1}` times what
-    their features say, so that the network computes about the same at first.
+    their features say. One step wider, 7 instead of 5, that changes little at first.
 
     Args:
         network: Changed in place.
@@ -70,12 +69,12 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
 
 
 def _widened(score: Tensor | None, heads: int, window: int, wider: int) -> Tensor:
-    """Scores ``[heads, offsets]`` of a wider window; ``None``: the offsets of ``window`` have 0."""
+    """Scores ``[heads, offsets, 1]`` of a wider window; ``None`` = zeros in the narrow one."""
     known = half_offsets(window)
     if score is None:
-        score = torch.zeros(heads, len(known))
+        score = torch.zeros(heads, len(known), 1)
     place = {offset: k for k, offset in enumerate(known)}
-    result = torch.full((heads, len(half_offsets(wider))), _NEW_OFFSET)
+    result = torch.full((heads, len(half_offsets(wider)), 1), _NEW_OFFSET)
     for k, offset in enumerate(half_offsets(wider)):
         if offset in place:
             result[:, k] = score[:, place[offset]]

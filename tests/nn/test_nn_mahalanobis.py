@@ -104,7 +104,7 @@ def test_is_a_message_passing_layer():
     assert repr(module) == "MahalanobisGraph(2, 3, norm='softmax')"
     module = MahalanobisGraph(2, 3, window=5)
     assert repr(module) == "MahalanobisGraph(2, 3, norm='softmax', window=5)"
-    assert torch.equal(module.offset_score, torch.zeros(2, 12))
+    assert torch.equal(module.offset_score, torch.zeros(2, 12, 1))
 
 
 @every_norm
@@ -120,7 +120,7 @@ def test_scores_of_offsets_are_added_to_minus_the_distance(norm):
             for c in range(max(0, -dc), min(width, width - dc)):
                 i, j = r * width + c, (r + dr) * width + c + dc
                 distance = (projected[i] - projected[j]).square().sum(-1)
-                score[:, i, j] = score[:, j, i] = module.offset_score[:, k] - distance
+                score[:, i, j] = score[:, j, i] = module.offset_score[:, k, 0] - distance
     p = score.softmax(2)
     total = score.exp().sum(2)
     expected = {

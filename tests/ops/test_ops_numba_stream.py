@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from numba import njit
 
-from gsp_unroll.ops.backends import numba_stream
+from gsp_unroll.ops.backends import numba_grid_loops, numba_stream
 from gsp_unroll.topology import Grid
 
 WIDTH, ALIGNED = 352, 64
@@ -41,9 +43,10 @@ def operators(grid, make, dtype):
 def test_large_results_have_the_bits_of_small_ones(dtype):
     make = torch.Generator().manual_seed(0)
     grid = Grid(256, WIDTH)
+    found = {}
     for name, (function, inputs) in operators(grid, make, dtype).items():
         large = function(*inputs)
-        large = large if isinstance(large, tuple) else (large,)
+        large = found[name] = large if isinstance(large, tuple) else (large,)
         for value in large:
             size = value.numel() * value.element_size()
             assert size >= numba_stream.LARGE, name
@@ -54,6 +57,7 @@ def test_large_results_have_the_bits_of_small_ones(dtype):
             assert small[0].numel() * small[0].element_size() < numba_stream.LARGE, name
             for whole, part in zip(large, small, strict=True):
                 assert torch.equal(whole[k : k + 1], part), (name, k)
+    assert torch.equal(found["softmax"][0], found["softmax kept"][0])
 
 
 def test_rows_that_do_not_fill_cache_lines():
@@ -66,3 +70,38 @@ def test_rows_that_do_not_fill_cache_lines():
             large, small = (large,), (small,)
         for whole, part in zip(large, small, strict=True):
             assert torch.equal(whole[-1:], part), name
+
+
+def test_memory_that_does_not_begin_at_a_cache_line():
+    rng = np.random.default_rng(0)
+    systems, height = 8, 256
+    s, g = rng.random((2, systems, height, WIDTH), np.float32)
+    offsets = np.array(Grid(height, WIDTH).offsets)
+    size = systems * len(offsets) * height * WIDTH
+    memory = np.full(size + 32, np.nan, np.float32)
+    start = -memory.ctypes.data % ALIGNED // 4
+    results = []
+    for shift in (0, 5):
+        out = memory[start + shift :][:size].reshape(systems, len(offsets), height, WIDTH)
+        assert out.nbytes >= numba_stream.LARGE
+        numba_grid_loops.edge_pair(offsets, s, g, out, 0, systems * height)
+        results.append(out.copy())
+        assert np.isnan(memory[: start + shift]).all()
+        memory[:] = np.nan
+    assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_stream_with_and_without_a_compiler(dtype):
+    @njit
+    def compiled(y, i, x):
+        numba_stream.stream(y, i, x)
+
+    count = 2 * ALIGNED // np.dtype(dtype).itemsize
+    x = np.arange(1, count + 1).astype(dtype)
+    for function in (compiled, numba_stream.stream):
+        memory = np.zeros(5 * count, dtype)
+        start = -memory.ctypes.data % ALIGNED // memory.itemsize
+        function(memory, start + count, x)
+        assert np.array_equal(memory[start + count :][:count], x)
+        assert np.count_nonzero(memory) == count

@@ -112,9 +112,11 @@ def test_a_wider_window_begins_with_the_scores_of_the_narrow_one(scored, tmp_pat
     start_from(wide, path)
     new = []
     for before, after in zip(narrow.blocks, wide.blocks, strict=True):
-        known = before.graph.offset_score.tolist() if scored else [[0] * 4] * 2
+        known = before.graph.offset_score[..., 0].tolist() if scored else [[0] * 4] * 2
         for head in range(2):
-            given = dict(zip(half_offsets(5), after.graph.offset_score[head].tolist(), strict=True))
+            given = dict(
+                zip(half_offsets(5), after.graph.offset_score[head, :, 0].tolist(), strict=True)
+            )
             assert [given.pop(offset) for offset in half_offsets(3)] == known[head]
             new += given.values()
     assert new == [-1] * 32
@@ -123,7 +125,7 @@ def test_a_wider_window_begins_with_the_scores_of_the_narrow_one(scored, tmp_pat
     with torch.no_grad():
         far = torch.tensor([offset not in half_offsets(3) for offset in half_offsets(5)])
         for block in wide.blocks:
-            block.graph.offset_score[:, far] = -100
+            block.graph.offset_score[:, far] = -100.0
         torch.testing.assert_close(wide(y, mask), narrow(y, mask))
     with pytest.raises(ValueError, match="window: 5 there, 3 here"):
         start_from(narrow, str(wide.save_pretrained(tmp_path / "wide.safetensors")))

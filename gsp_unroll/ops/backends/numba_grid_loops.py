@@ -31,7 +31,7 @@ from gsp_unroll.ops.backends.numba_stream import stream, streams
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "e3b736228015"
+HELPERS = "68128b67c655"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 # Pixels at a time: their rows stay in the cache.
@@ -153,7 +153,8 @@ def difference(offsets, w, x, e, first, last):
             dr, dc = offsets[k, 0], offsets[k, 1]
             a, b = columns(r, dr, dc, height, width)
             for c in range(x.shape[1]):
-                row = line if past_cache else e[s, c, k, r]
+                i = (((s * x.shape[1] + c) * offsets.shape[0] + k) * height + r) * width
+                row = line if past_cache else flat[i : i + width]
                 clear_outside(row, a, b)
                 if a < b:
                     weighted_difference(
@@ -161,7 +162,6 @@ def difference(offsets, w, x, e, first, last):
                         x[s, c, r + dr, a + dc : b + dc],
                     )  # fmt: skip
                 if past_cache:
-                    i = (((s * x.shape[1] + c) * offsets.shape[0] + k) * height + r) * width
                     stream(flat, i, line)
 
 
@@ -232,7 +232,8 @@ def edge_dot(offsets, x, e, out, first, last):
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             a, b = columns(r, dr, dc, height, width)
-            row = line if past_cache else out[s, k, r]
+            i = ((s * offsets.shape[0] + k) * height + r) * width
+            row = line if past_cache else flat[i : i + width]
             fill(row, 0)
             if a < b:
                 for c in range(x.shape[1]):
@@ -241,7 +242,7 @@ def edge_dot(offsets, x, e, out, first, last):
                         x[s, c, r + dr, a + dc : b + dc],
                     )  # fmt: skip
             if past_cache:
-                stream(flat, ((s * offsets.shape[0] + k) * height + r) * width, line)
+                stream(flat, i, line)
 
 
 @_jit
@@ -268,14 +269,15 @@ def scale_ends(offsets, w, s, out, first, last):
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             a, b = columns(r, dr, dc, height, width)
-            row = line if past_cache else out[t, k, r]
+            i = ((t * offsets.shape[0] + k) * height + r) * width
+            row = line if past_cache else flat[i : i + width]
             clear_outside(row, a, b)
             if a < b:
                 product_of_three(
                     row[a:b], w[t, k, r, a:b], s[t, r, a:b], s[t, r + dr, a + dc : b + dc]
                 )
             if past_cache:
-                stream(flat, ((t * offsets.shape[0] + k) * height + r) * width, line)
+                stream(flat, i, line)
 
 
 @_jit

@@ -18,7 +18,7 @@ from gsp_unroll.ops.backends.numba_stream import stream, streams
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "bc93bf6de737"
+HELPERS = "20f728b9c4c2"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 
@@ -32,11 +32,10 @@ def softmax(offsets, score, w, p_u, first, last):
     height, width = score.shape[2:]
     size, reach = offsets.shape[0], offsets[-1, 0]
     ring = reach + 1
-    past_cache = streams(w)
+    keep = p_u.shape[0] > 0
+    past_cache = streams(w) and (streams(p_u) or not keep)
     score, w, p_u = score.reshape(-1), w.reshape(-1), p_u.reshape(-1)
     lowest = np.finfo(w.dtype).min  # finite: without an edge, exp(-inf - top) is 0
-    # The same code whether or not `p_u` is wanted, so that the weights are the same bit for bit.
-    keep = p_u.shape[0] > 0
     row_w, row_p = np.empty(width, w.dtype), np.empty(width, w.dtype)
     # Whole registers: what is left of a row would be computed one by one.
     wide = (width + 31) // 32 * 32
@@ -96,10 +95,11 @@ def softmax(offsets, score, w, p_u, first, last):
                         stream(w, out, row_w)
                         if keep:
                             stream(p_u, out, row_p)
-                    elif keep:
-                        _average(w, out, p_u, out, at_u, at_v, e, share, i, j, width)
                     else:
-                        _average(w, out, row_p, 0, at_u, at_v, e, share, i, j, width)
+                        # The same code whether or not `p_u` is wanted, so that the weights are the
+                        # same bit for bit.
+                        p, at = (p_u, out) if keep else (row_p, 0)
+                        _average(w, out, p, at, at_u, at_v, e, share, i, j, width)
 
 
 @_jit

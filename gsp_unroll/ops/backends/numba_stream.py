@@ -3,6 +3,9 @@
 A store to memory that is not in the cache reads its line first. For a result that is too large to
 stay in the cache and written only once, that is a third of all traffic, which non-temporal stores
 do without. They take whole cache lines: a row is made in a line of its own, then stored.
+
+Other threads see such stores in order only after a locked instruction or a fence. Each range of a
+loop ends with one, as the thread takes Python's lock again.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from gsp_unroll.ops.backends.numba_rows import inner
 
@@ -29,11 +32,9 @@ def streams(out):
     return out.nbytes >= LARGE and row % _LINE == 0 and out.ctypes.data % _LINE == 0
 
 
-@inner
 def stream(y, i, x):
     """``y[i + j] = x[j]`` for all of ``x``: whole cache lines, from the begin of one on."""
-    for j in range(0, x.shape[0], _LINE // x.itemsize):
-        _store_line(y, i + j, x, j)
+    y[i : i + x.shape[0]] = x
 
 
 @intrinsic
@@ -55,3 +56,12 @@ def _store_line(typing: Any, y: Any, i: Any, x: Any, j: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(y, i, x, j), codegen
+
+
+@overload(stream)
+def _compiled(y, i, x):
+    def stream_lines(y, i, x):
+        for j in range(0, x.shape[0], _LINE // x.itemsize):
+            _store_line(y, i + j, x, j)
+
+    return stream_lines
