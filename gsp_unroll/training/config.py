@@ -118,7 +118,8 @@ class TrainConfig:
     Args:
         steps: Optimiser steps of the whole run.
         init: Weights to start from: a path, or a name of ``gsp_unroll.models.shipped_weights``;
-            null = at random. The optimiser starts anew.
+            null = at random. The optimiser starts anew. They may have fewer blocks and layers and,
+            with ``model.offset_scores``, a narrower window.
         max_minutes: Time budget. The schedule then follows ``max(step/steps, elapsed/budget)``, so
             a budgeted run depends on the speed of the machine: it is not step-deterministic.
         batch: Patches per step over *all* processes; each takes an equal share.
