@@ -58,6 +58,13 @@ GROUPS: dict[str, dict[str, list[str]]] = {
             "model.sees_mask=true",
             "model.carry=true",
         ],
+        "mean, scores": [*PLUS, "model.mean=true", "model.offset_scores=true"],
+        "mean, scores, window 7": [
+            *PLUS,
+            "model.mean=true",
+            "model.offset_scores=true",
+            "model.window=7",
+        ],
     },
     "optimiser": {
         "Adam": [],
