@@ -102,8 +102,7 @@ class UGLRPlus(UnrolledNetwork):
             ModelConfig(
                 "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
                 norm, "combinatorial", features_from, node_channels, checkpointing,
-                mean, sees_mask, carry, bounds, keep_directions,
-                offset_scores,
+                mean, sees_mask, carry, bounds, keep_directions, offset_scores,
             )
         )  # fmt: skip
 

@@ -63,9 +63,9 @@ class MahalanobisGraph(MessagePassing):
         self.metric_root = nn.Parameter(torch.empty(heads, features, features))
         self.offset_score = None
         if window is not None:
-            check_window(window)
+            offsets = len(half_offsets(check_window(window)))
             # One for all nodes.
-            self.offset_score = nn.Parameter(torch.empty(heads, len(half_offsets(window)), 1))
+            self.offset_score = nn.Parameter(torch.empty(heads, offsets, 1))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

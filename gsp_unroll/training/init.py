@@ -71,13 +71,10 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
 def _widened(score: Tensor | None, heads: int, window: int, wider: int) -> Tensor:
     """Scores ``[heads, offsets, 1]`` of a wider window; ``None`` = zeros in the narrow one."""
     known = half_offsets(window)
-    if score is None:
-        score = torch.zeros(heads, len(known), 1)
-    place = {offset: k for k, offset in enumerate(known)}
-    result = torch.full((heads, len(half_offsets(wider)), 1), _NEW_OFFSET)
-    for k, offset in enumerate(half_offsets(wider)):
-        if offset in place:
-            result[:, k] = score[:, place[offset]]
+    # Both are in the order of rows.
+    inside = torch.tensor([offset in known for offset in half_offsets(wider)])
+    result = torch.full((heads, len(inside), 1), _NEW_OFFSET)
+    result[:, inside] = 0 if score is None else score
     return result
 
 

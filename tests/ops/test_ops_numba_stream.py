@@ -39,21 +39,24 @@ def operators(grid, make, dtype):
     }
 
 
+def results(function, *inputs):
+    value = function(*inputs)
+    return value if isinstance(value, tuple) else (value,)
+
+
 @pytest.mark.parametrize("dtype", SYSTEMS)
 def test_large_results_have_the_bits_of_small_ones(dtype):
     make = torch.Generator().manual_seed(0)
     grid = Grid(256, WIDTH)
     found = {}
     for name, (function, inputs) in operators(grid, make, dtype).items():
-        large = function(*inputs)
-        large = found[name] = large if isinstance(large, tuple) else (large,)
+        large = found[name] = results(function, *inputs)
         for value in large:
             size = value.numel() * value.element_size()
             assert size >= numba_stream.LARGE, name
             assert value.data_ptr() % ALIGNED == 0, name
         for k in range(SYSTEMS[dtype]):
-            small = function(*(v[k : k + 1].clone() for v in inputs))
-            small = small if isinstance(small, tuple) else (small,)
+            small = results(function, *(v[k : k + 1].clone() for v in inputs))
             assert small[0].numel() * small[0].element_size() < numba_stream.LARGE, name
             for whole, part in zip(large, small, strict=True):
                 assert torch.equal(whole[k : k + 1], part), (name, k)
@@ -64,10 +67,8 @@ def test_rows_that_do_not_fill_cache_lines():
     make = torch.Generator().manual_seed(1)
     grid = Grid(257, WIDTH + 3)
     for name, (function, inputs) in operators(grid, make, torch.float32).items():
-        large = function(*inputs)
-        small = function(*(v[-1:].clone() for v in inputs))
-        if not isinstance(large, tuple):
-            large, small = (large,), (small,)
+        large = results(function, *inputs)
+        small = results(function, *(v[-1:].clone() for v in inputs))
         for whole, part in zip(large, small, strict=True):
             assert torch.equal(whole[-1:], part), name
 
