@@ -19,6 +19,7 @@ from gsp_unroll.data.colours import recolour, saturate
 from gsp_unroll.data.difficulty import difficulty, importance
 from gsp_unroll.data.images import ImageError, read_image_raw
 from gsp_unroll.data.orientation import ORIENTATIONS, reorient
+from gsp_unroll.data.sharpness import blur
 from gsp_unroll.observe import Task, observe
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             factors of their own: the strongest of three draws from [0.2, 1] becomes 1.
             Photographs have few edges between strong colours, where one channel is far above the
             others; this makes more.
+        blur: Patches are blurred by a Gaussian whose standard deviation, in pixels, is drawn from
+            ``[0, blur]`` for each.
         candidates: Each patch is drawn from so many, with probabilities that grow with their
             difficulty, see :func:`~gsp_unroll.data.difficulty.importance`. Its weight makes up for
             that: the weighted mean loss has the same expectation for any number of candidates,
@@ -83,6 +86,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         distinct: int | None = None,
         saturation: float = 0.0,
         recolour: float = 0.0,
+        blur: float = 0.0,
         candidates: int = 1,
         noise_sigma: float = 0.0,
         cache_bytes: int = 0,
@@ -95,6 +99,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.distinct = None if distinct is None else positive_int("distinct", distinct)
         self.saturation = in_range("saturation", saturation, 0.0)
         self.recolour = in_range("recolour", recolour, 0.0, 1.0)
+        self.blur = in_range("blur", blur, 0.0)
         self.candidates = positive_int("candidates", candidates)
         self.noise_sigma = in_range("noise_sigma", noise_sigma, 0.0)
         self.cache_bytes = positive_int("cache_bytes", cache_bytes, 0)
@@ -147,6 +152,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             rgb = saturate(rgb, 1 + self.saturation * rng.random())
         if self.recolour and rng.random() < self.recolour:
             rgb = recolour(rgb, rng)
+        if self.blur:
+            rgb = blur(rgb, self.blur * rng.random())
         return self.task.prepare(rgb).contiguous()
 
     def __getstate__(self) -> dict[str, Any]:

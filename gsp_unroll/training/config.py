@@ -16,6 +16,7 @@ from gsp_unroll.checks import in_range, positive_int
 from gsp_unroll.files import write_atomically
 from gsp_unroll.models import ModelConfig
 from gsp_unroll.observe import Task
+from gsp_unroll.training.loss import Loss
 from gsp_unroll.training.schema import (
     ConfigError,
     flatten,
@@ -76,6 +77,7 @@ class DataConfig:
         distinct: How many different crops there are; null = as many as patches.
         saturation: Colours of a patch become up to this much stronger, drawn for each patch.
         recolour: Share of the patches whose channels are shuffled and darkened one by one.
+        blur: Patches are blurred by a Gaussian with a standard deviation of up to so many pixels.
         candidates: Each patch is drawn from so many, the harder the likelier, and weighs less for
             it: the same expected gradient (before ``clip``) with less noise. null = all patches
             are equal.
@@ -93,6 +95,7 @@ class DataConfig:
     distinct: int | None = None
     saturation: float = 0.0
     recolour: float = 0.0
+    blur: float = 0.0
     candidates: int | None = None
     cache_mb: int = 4096
     workers: int = 2
@@ -105,6 +108,7 @@ class DataConfig:
             positive_int("distinct", self.distinct)
         in_range("saturation", self.saturation, 0.0)
         in_range("recolour", self.recolour, 0.0, 1.0)
+        in_range("blur", self.blur, 0.0)
         if self.candidates is not None:
             positive_int("candidates", self.candidates)
         positive_int("cache_mb", self.cache_mb, 0)
@@ -127,7 +131,8 @@ class TrainConfig:
         lr: Peak learning rate.
         final_lr: Learning rate at the end, as a fraction of ``lr``.
         warmup: Steps of linear warm-up (in a time-budgeted run, at most 5 % of the schedule).
-        loss: ``"mse"`` or ``"l1"``.
+        loss: ``"mse"``, ``"l1"``, or ``"rmse"``: the mean over patches of the root of their mean
+            squared error, in which smooth patches count for more than in ``"mse"``.
         clip: Largest norm of the gradient; null = no clipping.
         ema: Decay of the exponential moving average of the weights, which is what is saved and
             evaluated; 0 = the last weights.
@@ -153,7 +158,7 @@ class TrainConfig:
     lr: float = 1e-3
     final_lr: float = 0.01
     warmup: int = 500
-    loss: Literal["mse", "l1"] = "mse"
+    loss: Loss = "mse"
     clip: float | None = 1.0
     ema: float = 0.999
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"

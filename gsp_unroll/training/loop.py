@@ -33,6 +33,7 @@ from gsp_unroll.training.engine import leave_group, make_fabric
 from gsp_unroll.training.feed import batches, step_indices
 from gsp_unroll.training.init import start_from
 from gsp_unroll.training.log import CsvLog, Progress, TensorBoard, clock
+from gsp_unroll.training.loss import patch_loss
 from gsp_unroll.training.optimizer import make_optimizer
 from gsp_unroll.training.schedule import learning_rate, progress
 from gsp_unroll.training.schema import to_mapping
@@ -183,6 +184,7 @@ class _Trainer:
             distinct=config.data.distinct,
             saturation=config.data.saturation,
             recolour=config.data.recolour,
+            blur=config.data.blur,
             candidates=config.data.candidates or 1,
             noise_sigma=config.task.noise_sigma,
             cache_bytes=config.data.cache_mb * 1_000_000,
@@ -329,9 +331,7 @@ class _Trainer:
         batch = {name: value.to(self.fabric.device) for name, value in batch.items()}
         self.network.train()
         error = self.model(batch["y"], batch["mask"]).float() - batch["truth"]
-        weight = batch["weight"].view(-1, 1, 1, 1)
-        squared = (weight * error.square()).mean()
-        loss = squared if options.loss == "mse" else (weight * error.abs()).mean()
+        loss = (batch["weight"] * patch_loss(error, options.loss)).mean()
         self.fabric.backward(loss)
         limit = math.inf if options.clip is None else options.clip
         norm = float(
@@ -340,7 +340,8 @@ class _Trainer:
             )
         )
         finite = math.isfinite(norm)
-        loss_value, squared_value = float(loss.detach()), float(squared.detach())
+        squared = batch["weight"] * patch_loss(error.detach(), "mse")
+        loss_value, squared_value = float(loss.detach()), float(squared.mean())
         if finite or self.scaler is not None:
             # The scaler of float16 skips the step by itself, and lowers its scale.
             self.optimizer.step()
@@ -527,6 +528,7 @@ class _Trainer:
             "patch": config.data.patch,
             "saturation": config.data.saturation,
             "recolour": config.data.recolour,
+            "blur": config.data.blur,
             "candidates": config.data.candidates,
             "loss": config.train.loss,
             "optimizer": config.train.optimizer,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -289,3 +290,25 @@ def test_recolouring_shuffles_channels_and_scales_them():
     assert 0.2 - 1e-6 <= float(scale.min()) < 0.3
     with pytest.raises(ValueError, match="recolour"):
         PatchDataset(image, DEMOSAIC, recolour=1.5, **options)
+
+
+def test_blurred_patches_are_as_soft_as_drawn():
+    side = 29
+    # Mirrored at its maxima a cosine goes on as it is; blurred, it is lower, and nothing else.
+    wave = torch.cos(2 * math.pi * torch.arange(side) / 4).expand(3, side, side)
+    image = {"a": wave / 2 + 0.5}
+    options = {"patch": side, "augment": False}
+    softest = 0.8
+    sigmas = []
+    dataset = PatchDataset(image, DEMOSAIC, blur=softest, **options)
+    for i in range(60):
+        out = 2 * (dataset[i]["truth"] - 0.5)
+        height = float(out[0, 0, 0])
+        torch.testing.assert_close(out, height * wave, atol=1e-4, rtol=0)
+        sigmas.append(2 / math.pi * math.sqrt(-2 * math.log(min(height, 1.0))))
+    # A Gaussian narrower than the pixels between its samples blurs less than a continuous one.
+    assert min(sigmas) < 0.1
+    assert 0.7 < max(sigmas) < softest
+    assert 0.25 < sum(sigmas) / len(sigmas) < 0.5
+    with pytest.raises(ValueError, match="blur"):
+        PatchDataset(image, DEMOSAIC, blur=-0.1, **options)

@@ -328,6 +328,7 @@ def test_tensorboard_is_optional(photos, tmp_path):
         {"distinct": 1},
         {"saturation": 2.0},
         {"recolour": 1.0},
+        {"blur": 1.0},
         {"candidates": 3},
         {"patch": 14},
     ],
@@ -338,7 +339,7 @@ def test_what_the_configuration_says_of_the_patches_is_done(photos, tmp_path, op
     assert not _same(_weights(tmp_path / "plain"), _weights(tmp_path / "other"))
 
 
-@pytest.mark.parametrize("loss", ["mse", "l1"])
+@pytest.mark.parametrize("loss", ["mse", "l1", "rmse"])
 def test_the_loss_of_a_patch_is_weighted(photos, tmp_path, loss):
     config = tiny_config(
         photos,
@@ -355,8 +356,9 @@ def test_the_loss_of_a_patch_is_weighted(photos, tmp_path, loss):
     for item in (patches[0], patches[1]):
         with torch.no_grad():
             error = network(item["y"][None], item["mask"][None]) - item["truth"]
-        size = error.square() if loss == "mse" else error.abs()
-        expected += 0.5 * float(item["weight"] * size.mean())
+        mse = error.square().mean()
+        size = {"mse": mse, "l1": error.abs().mean(), "rmse": (mse + 1e-6).sqrt()}[loss]
+        expected += 0.5 * float(item["weight"] * size)
         squared += 0.5 * float(item["weight"] * error.square().mean())
         weights.add(float(item["weight"]))
     assert 1.0 not in weights
