@@ -1,6 +1,6 @@
-"""Write the tables of ``docs/experiments.md`` from ``results/ablations.json``.
+"""Write the tables of ``docs/experiments.md`` from ``ablations.json`` and ``softness.json``.
 
-``python benchmarks/experiments_page.py`` replaces what stands between ``<!-- table: GROUP -->`` and
+``python benchmarks/experiments_page.py`` replaces what stands between ``<!-- table: NAME -->`` and
 ``<!-- end -->``.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from ablations import GROUPS, group_rows
 from measure import RESULTS
 from report import fill_page, table
+from softness import METHODS as TASKS
 
 PAGE = Path(__file__).parents[1] / "docs" / "experiments.md"
 
@@ -47,10 +48,29 @@ def group_table(result: dict[str, Any] | None, group: str) -> str:
     return table(headers, lines)
 
 
+def softness_table(result: dict[str, Any] | None, task: str) -> str:
+    """PSNR of each method for each softness."""
+    if result is None:
+        return "Not measured yet."
+    headers = ["blurred by, pixels", *(f"{sigma:g}" for sigma in result["sigmas"])]
+    lines = [
+        [row["method"], *(f"{value:.2f}" for value in row["psnr"])]
+        for row in result["rows"]
+        if row["task"] == task
+    ]
+    facts = result["machine"]
+    source = (
+        f"PSNR `paper` in dB, central squares of {result['side']} x {result['side']} of "
+        f"{result['images']} images. `{facts['command']}`, {facts['processor']}, "
+        f"{facts['threads']} threads, torch {facts['packages']['torch']}, {facts['date']}."
+    )
+    return f"{table(headers, lines)}\n\n{source}"
+
+
 def main() -> None:
-    path = RESULTS / "ablations.json"
-    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    result, soft = (_read(RESULTS / f"{name}.json") for name in ("ablations", "softness"))
     texts = {group: group_table(result, group) for group in GROUPS}
+    texts |= {f"softness, {task}": softness_table(soft, task) for task in TASKS}
     machine = "Not measured yet."
     if result is not None:
         facts = result["machine"]
@@ -61,6 +81,10 @@ def main() -> None:
             f"{facts['packages']['torch']}, {facts['date']}."
         )
     fill_page(PAGE, {**texts, "machine": machine})
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 if __name__ == "__main__":

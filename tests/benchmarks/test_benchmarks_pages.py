@@ -94,10 +94,41 @@ def test_the_held_out_months_are_never_learned_from(load):
     )
 
 
+def test_a_blurred_image_falls_off_as_its_gaussian(load):
+    softness = load("softness")
+    noise = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(0))
+    sharp, soft = (softness.roll_off(image) for image in (noise, softness.blur(noise, 0.6)))
+    assert abs(sharp) < 0.3
+    point = torch.zeros(3, 256, 256)
+    point[:, 128, 128] = 1
+    response = torch.fft.fft2(softness.blur(point, 0.6)[0].double()).abs().square()
+    frequency = torch.fft.fftfreq(256).abs()
+    frequency = torch.maximum(frequency[:, None], frequency)
+    middle = response[(frequency >= 0.125) & (frequency < 0.25)].mean()
+    expected = 10 * math.log10(middle / response[frequency >= 0.375].mean())
+    assert soft == pytest.approx(expected, abs=0.3)
+
+
+def test_softness_is_measured_and_shown(load, photos, tmp_path):
+    out = tmp_path / "softness.json"
+    options = ["--quick", "--threads", "1", "--tasks", "interpolate", "--out", str(out)]
+    options += ["--folders", str(photos)]
+    load("softness").main([*options, "--methods", "bicubic", "demosaicnet"])
+    result = json.loads(out.read_text())
+    assert [row["method"] for row in result["rows"]] == ["bicubic"]  # the other knows mosaics only
+    assert list(result["roll_off"]) == [photos.name]
+    sharp, soft = result["rows"][0]["psnr"]
+    assert sharp + 2 < soft
+    text = load("experiments_page").softness_table(result, "interpolate")
+    assert f"| bicubic | {sharp:.2f} | {soft:.2f} |" in text
+    assert "bicubic" not in load("experiments_page").softness_table(result, "demosaic")
+
+
 def test_the_pages_have_a_place_for_every_table(load):
     page = load("experiments_page")
     text = page.PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- table: {group} -->" in text for group in load("ablations").GROUPS)
+    assert all(f"<!-- table: softness, {task} -->" in text for task in load("softness").METHODS)
     page = load("results_page")
     text = page.PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- table: {name} -->" in text for name in page.tables())
