@@ -117,20 +117,19 @@ class MahalanobisGraph(MessagePassing):
         with torch.autocast(features.device.type, enabled=False):
             root = self.metric_root.to(features.dtype)
             projected = torch.einsum("hgf,bhgn->bhfn", root, features)
-            score = self._score(topology, planar.distance(topology, projected))
+            score = planar.score(topology, projected, self._offset_score(topology))
             return edge_softmax(topology, score, self.norm)
 
-    def _score(self, topology: Topology, distance: Tensor) -> Tensor:
+    def _offset_score(self, topology: Topology) -> Tensor | None:
         if self.offset_score is None:
-            return -distance
+            return None
         window = topology.window if isinstance(topology, Grid) else None
         if window != self.window:
             raise ValueError(
                 f"topology must be a Grid with window={self.window}, whose offsets have a score, "
                 f"got a {type(topology).__name__} with window={window}"
             )
-        score = self.offset_score.to(distance.dtype)
-        return (score - distance.unflatten(-1, (score.shape[1], -1))).flatten(-2)
+        return self.offset_score
 
     def __repr__(self) -> str:
         window = "" if self.window is None else f", window={self.window}"

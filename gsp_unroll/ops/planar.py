@@ -11,8 +11,6 @@ inner          :math:`\sum_c(x_u-x_v)(y_u-y_v)`           :math:`\partial x=L(g)
 difference     :math:`C(w)x=w_e(x_u-x_v)`                 :math:`\partial w=` dot(x, g), :math:`\partial x=C(w)^\top g`
 divergence     :math:`C(w)^\top e`                        :math:`\partial w=` dot(g, e), :math:`\partial e=C(w)g`
 dot            :math:`\sum_c e_c(x_u-x_v)`                :math:`\partial x=C(g)^\top e`, :math:`\partial e=C(g)x`
-neighbour_sum  :math:`W(w)s`                              :math:`\partial w=` pair(s, g), :math:`\partial s=W(w)g`
-pair           :math:`s_ut_v+s_vt_u`                      :math:`\partial s=W(g)t`, :math:`\partial t=W(g)s`
 =============  =========================================  ======================================
 
 All of them compute in float32 at least, also under autocast.
@@ -66,34 +64,21 @@ def distance(topology: Topology, f: Tensor) -> Tensor:
     return _Distance.apply(topology, full_precision(f))
 
 
+def score(topology: Topology, f: Tensor, offset_score: Tensor | None = None) -> Tensor:
+    r"""Minus :func:`distance`, plus a score of the edge's offset: ``[*, M]``.
+
+    Args:
+        topology: Structure; a grid if there are scores of offsets.
+        f: Features ``[*, heads, F, N]``.
+        offset_score: ``[heads, offsets, 1]`` (default: ``None``, zero).
+    """
+    f = full_precision(f)
+    return _Score.apply(topology, f, None if offset_score is None else offset_score.to(f.dtype))
+
+
 def degree(topology: Topology, w: Tensor) -> Tensor:
     r"""Degree :math:`\sum_j w_{ij}` of each node: ``[*, M] -> [*, N]``."""
     return _Degree.apply(topology, full_precision(w))
-
-
-def neighbour_sum(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
-    r"""Adjacency matrix times one value at each node, :math:`(Ws)_i=\sum_j w_{ij}s_j`.
-
-    Args:
-        topology: Structure.
-        w: Symmetric weights ``[*, M]``.
-        s: ``[*, N]`` with the same leading dimensions.
-
-    Returns:
-        ``[*, N]``.
-    """
-    return _NeighbourSum.apply(topology, full_precision(w), full_precision(s))
-
-
-def scale_ends(topology: Topology, w: Tensor, s: Tensor) -> Tensor:
-    r"""Weights scaled at both ends, :math:`w_{ij}s_is_j`, the graph of :math:`SWS`.
-
-    Args:
-        topology: Structure.
-        w: Symmetric weights ``[*, M]``.
-        s: Factor of each node ``[*, N]``.
-    """
-    return _ScaleEnds.apply(topology, full_precision(w), full_precision(s))
 
 
 def directed_laplacian(topology: Topology, w: Tensor, x: Tensor) -> Tensor:
@@ -219,60 +204,27 @@ class _Distance(Function):
         return None, 2 * half if torch.is_grad_enabled() else half.mul_(2)
 
 
-class _ScaleEnds(Function):
+class _Score(Function):
     @staticmethod
-    def forward(ctx: Any, topology: Topology, w: Tensor, s: Tensor) -> Tensor:
+    def forward(ctx: Any, topology: Topology, f: Tensor, offset_score: Tensor | None) -> Tensor:
         ctx.topology = topology
-        ctx.save_for_backward(w, s)
-        return topology.kernels.scale_ends(w, s)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
-        w, s = ctx.saved_tensors
-        kernels = ctx.topology.kernels
-        need_w, need_s = ctx.needs_input_grad[1:]
-        return (
-            None,
-            kernels.scale_ends(g, s) if need_w else None,
-            kernels.neighbour_sum(g * w, s) if need_s else None,
-        )
-
-
-class _NeighbourSum(Function):
-    @staticmethod
-    def forward(ctx: Any, topology: Topology, w: Tensor, s: Tensor) -> Tensor:
-        ctx.topology = topology
-        ctx.save_for_backward(w, s)
-        return topology.kernels.neighbour_sum(w, s)
+        ctx.save_for_backward(f)
+        out = topology.kernels.edge_inner(f, f).neg_()
+        if offset_score is not None:
+            ctx.offsets = offset_score.shape[1]
+            out.unflatten(-1, (ctx.offsets, -1)).add_(offset_score)
+        return out
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
-        w, s = ctx.saved_tensors
-        need_w, need_s = ctx.needs_input_grad[1:]
-        return (
-            None,
-            _Pair.apply(ctx.topology, s, g) if need_w else None,
-            _NeighbourSum.apply(ctx.topology, w, g) if need_s else None,
-        )
-
-
-class _Pair(Function):
-    @staticmethod
-    def forward(ctx: Any, topology: Topology, s: Tensor, t: Tensor) -> Tensor:
-        ctx.topology = topology
-        ctx.save_for_backward(s, t)
-        return topology.kernels.edge_pair(s, t)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
-        s, t = ctx.saved_tensors
-        need_s, need_t = ctx.needs_input_grad[1:]
-        return (
-            None,
-            _NeighbourSum.apply(ctx.topology, g, t) if need_s else None,
-            _NeighbourSum.apply(ctx.topology, g, s) if need_t else None,
-        )
+        (f,) = ctx.saved_tensors
+        need_f, need_offset_score = ctx.needs_input_grad[1:]
+        by_offset = None
+        if need_offset_score:
+            by_offset = g.unflatten(-1, (ctx.offsets, -1)).sum(-1, keepdim=True)
+            by_offset = by_offset.flatten(0, -4).sum(0) if by_offset.dim() > 3 else by_offset
+        back = -2 * _Laplacian.apply(ctx.topology, g, f) if need_f else None
+        return None, back, by_offset
 
 
 class _Degree(Function):

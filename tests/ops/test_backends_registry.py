@@ -116,7 +116,8 @@ def assert_same_products(topology, lead, channels, kernels=None, products=None):
         "laplacian": (w, x), "edge_inner": (x, g), "edge_dot": (x, e), "difference": (w, x),
         "divergence": (w, e), "at_ends": (w.new_ones(*lead, topology.num_nodes).cumsum(-1),),
         "sum_ends": (w, other), "max_ends": (w,),
-        "scale_ends": (w, s), "neighbour_sum": (w, s), "edge_pair": (s, t),
+        "scale_ends": (w, s), "scaled_gradient": (w, s, t, x[..., 0, :]),
+        "neighbour_sum": (w, s), "neighbour_sum_of_products": (w, other, s),
     }  # fmt: skip
     for name in products or arguments:
         expected = getattr(reference, name)(*arguments[name])

@@ -24,20 +24,29 @@ def _case(name, grid, dtype):
     w = spoil_unused(grid, random_weight(grid, SYSTEMS).to(dtype))
     x = torch.randn(SYSTEMS, CHANNELS, grid.num_nodes, dtype=dtype)
     s, t = torch.randn(2, SYSTEMS, grid.num_nodes, dtype=dtype)
-    arguments = {"laplacian": (w, x), "neighbour_sum": (w, s), "edge_pair": (s, t)}[name]
+    arguments = {
+        "laplacian": (w, x),
+        "scaled_gradient": (w, s, t, t.flip(0)),
+        "neighbour_sum": (w, s),
+        "neighbour_sum_of_products": (w, w.flip(0), s),
+    }[name]
     size = (grid.height, grid.width)
-    between = {"laplacian": (CHANNELS,), "edge_pair": (len(grid.offsets),)}.get(name, ())
-    arrays = [
-        value.numpy().reshape(SYSTEMS, *([-1] if value is w else value.shape[1:-1]), *size)
-        for value in arguments
-    ]
+    between = {"laplacian": (CHANNELS,), "scaled_gradient": (len(grid.offsets),)}.get(name, ())
+    arrays = [value.numpy().reshape(SYSTEMS, *_middle(value, grid), *size) for value in arguments]
     expected = getattr(grid.with_backend("torch").kernels, name)(*arguments)
     return arrays, (SYSTEMS, *between, *size), expected.numpy()
 
 
+def _middle(value, grid):
+    """Offsets of an edge quantity, channels of a signal; nothing for one value at each node."""
+    return [-1] if value.shape[-1] == grid.num_edges else value.shape[1:-1]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("height", "width", "window"), SIZES)
-@pytest.mark.parametrize("name", ["laplacian", "neighbour_sum", "edge_pair"])
+@pytest.mark.parametrize(
+    "name", ["laplacian", "scaled_gradient", "neighbour_sum", "neighbour_sum_of_products"]
+)
 def test_equal_to_plain_torch_and_bit_for_bit_the_same_for_any_cut(
     name, height, width, window, dtype
 ):

@@ -35,7 +35,7 @@ def operators(grid, make, dtype):
         "edge_inner": (kernels.edge_inner, (x, g)),
         "edge_dot": (kernels.edge_dot, (x, flow)),
         "scale_ends": (kernels.scale_ends, (w, x[:, 0])),
-        "edge_pair": (kernels.edge_pair, (x[:, 0], g[:, 0])),
+        "scaled_gradient": (kernels.scaled_gradient, (w, x[:, 0], x[:, 1], g[:, 0])),
     }
 
 
@@ -76,8 +76,9 @@ def test_rows_that_do_not_fill_cache_lines():
 def test_memory_that_does_not_begin_at_a_cache_line():
     rng = np.random.default_rng(0)
     systems, height = 8, 256
-    s, g = rng.random((2, systems, height, WIDTH), np.float32)
     offsets = np.array(Grid(height, WIDTH).offsets)
+    w = rng.random((systems, len(offsets), height, WIDTH), np.float32)
+    s = rng.random((systems, height, WIDTH), np.float32)
     size = systems * len(offsets) * height * WIDTH
     memory = np.full(size + 32, np.nan, np.float32)
     start = -memory.ctypes.data % ALIGNED // 4
@@ -85,7 +86,7 @@ def test_memory_that_does_not_begin_at_a_cache_line():
     for shift in (0, 5):
         out = memory[start + shift :][:size].reshape(systems, len(offsets), height, WIDTH)
         assert out.nbytes >= numba_stream.LARGE
-        numba_grid_loops.edge_pair(offsets, s, g, out, 0, systems * height)
+        numba_grid_loops.scale_ends(offsets, w, s, out, 0, systems * height)
         results.append(out.copy())
         assert np.isnan(memory[: start + shift]).all()
         memory[:] = np.nan

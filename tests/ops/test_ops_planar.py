@@ -88,16 +88,6 @@ def test_degree_equals_dense_in_value_and_gradients(topology):
 
 
 @on_every_topology()
-def test_neighbour_sum_equals_dense_in_value_and_gradients(topology):
-    assert_same_function(
-        lambda w, s: planar.neighbour_sum(topology, w, s),
-        lambda w, s: (dense_adjacency(topology, w) @ s.unsqueeze(-1)).squeeze(-1),
-        random_weight(topology, *LEAD),
-        nodes(topology)[..., 0, :],
-    )
-
-
-@on_every_topology()
 def test_directed_laplacian_equals_dense_in_value_and_gradients(topology):
     assert_same_function(
         lambda w, x: planar.directed_laplacian(topology, w, x),
@@ -130,9 +120,20 @@ def test_gradcheck_and_gradgradcheck_of_the_closed_set(topology):
     gradcheck(lambda w, e: planar.divergence(topology, w, e), w, e, second=True)
     gradcheck(lambda x, e: planar._Dot.apply(topology, x, e), x, e, second=True)
     gradcheck(lambda x: planar.distance(topology, x), x, second=True)
-    s, t = x[..., 0, :], y[..., 0, :]
-    gradcheck(lambda w, s: planar.neighbour_sum(topology, w, s), w, s, second=True)
-    gradcheck(lambda s, t: planar._Pair.apply(topology, s, t), s, t, second=True)
+    gradcheck(lambda x: planar.score(topology, x), x, second=True)
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
+def test_score_is_minus_the_distance_plus_that_of_the_offset(lead):
+    grid = Grid(4, 5, 3)
+    heads, offsets = 2, len(grid.offsets)
+    x = torch.randn(*lead, heads, CHANNELS, grid.num_nodes, dtype=torch.float64)
+    scores = torch.randn(heads, offsets, 1, dtype=torch.float64)
+    by_edge = scores.expand(-1, -1, grid.num_nodes).flatten(1)
+    close(planar.score(grid, x, scores), by_edge - planar.distance(grid, x))
+    close(planar.score(grid, x), -planar.distance(grid, x))
+    gradcheck(lambda x, b: planar.score(grid, x, b), x, scores, second=True)
+    assert planar.score(grid, x, scores.float()).dtype == torch.float64
 
 
 @on_every_topology("grid5x4w3", "grid2x3w7", "graph", "batch")

@@ -68,15 +68,20 @@ class Kernels(ABC):
         at_u, at_v = self.at_ends(s)
         return self._fill_unused((at_u * at_v).mul_(w), 0)
 
+    def scaled_gradient(self, g: Tensor, s: Tensor, r: Tensor, t: Tensor) -> Tensor:
+        """``s_u s_v (g_uv r_u r_v + t_u + t_v)`` for each edge ``[*, M]``, zero in unused slots."""
+        (s_u, s_v), (r_u, r_v), (t_u, t_v) = (self.at_ends(v) for v in (s, r, t))
+        out = (r_u * r_v).mul_(g).add_(t_u).add_(t_v).mul_(s_u).mul_(s_v)
+        return self._fill_unused(out, 0)
+
     def neighbour_sum(self, w: Tensor, s: Tensor) -> Tensor:
         """``y_i = sum_{e = (i, j)} w_e s_j`` -> ``[*, N]``."""
         at_u, at_v = self.at_ends(s)
         return self.sum_ends(at_v.mul(w), at_u.mul(w))
 
-    def edge_pair(self, s: Tensor, g: Tensor) -> Tensor:
-        """``s_u g_v + s_v g_u`` for each edge ``[*, M]``, zero in unused slots."""
-        (s_u, s_v), (g_u, g_v) = self.at_ends(s), self.at_ends(g)
-        return self._fill_unused((s_u * g_v).add_(s_v * g_u), 0)
+    def neighbour_sum_of_products(self, w: Tensor, g: Tensor, s: Tensor) -> Tensor:
+        """As :meth:`neighbour_sum` with the weights ``w_e g_e``."""
+        return self.neighbour_sum(w * g, s)
 
     def edge_softmax(self, score: Tensor, norm: str, keep: bool = True) -> tuple[Tensor, ...]:
         """Normalised weights, and what their derivative needs; see `gsp_unroll.ops.softmax`.

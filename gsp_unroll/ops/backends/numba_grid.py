@@ -105,11 +105,20 @@ class NumbaGridKernels(StencilKernels):
         self._run(loops.neighbour_sum, self._edges_of(w), self._plane_of(s), self._plane_of(y))
         return y
 
-    def edge_pair(self, s: Tensor, g: Tensor) -> Tensor:
-        if not compiled_for(s, g):
-            return super().edge_pair(s, g)
-        out = empty(*s.shape[:-1], self.grid.num_edges, like=s)
-        self._run(loops.edge_pair, self._plane_of(s), self._plane_of(g), self._edges_of(out))
+    def neighbour_sum_of_products(self, w: Tensor, g: Tensor, s: Tensor) -> Tensor:
+        if not compiled_for(w, g, s):
+            return super().neighbour_sum_of_products(w, g, s)
+        y = empty(*s.shape, like=s)
+        edges = self._edges_of(w), self._edges_of(g)
+        self._run(loops.neighbour_sum_of_products, *edges, self._plane_of(s), self._plane_of(y))
+        return y
+
+    def scaled_gradient(self, g: Tensor, s: Tensor, r: Tensor, t: Tensor) -> Tensor:
+        if not compiled_for(g, s, r, t):
+            return super().scaled_gradient(g, s, r, t)
+        out = empty(*g.shape, like=g)
+        planes = (self._plane_of(v) for v in (s, r, t))
+        self._run(loops.scaled_gradient, self._edges_of(g), *planes, self._edges_of(out))
         return out
 
     def edge_softmax(self, score: Tensor, norm: str, keep: bool = True) -> tuple[Tensor, ...]:

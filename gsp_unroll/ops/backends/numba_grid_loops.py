@@ -21,6 +21,7 @@ from gsp_unroll.ops.backends.numba_rows import (
     columns,
     copy,
     fill,
+    inlined,
     inner,
     larger,
     product_of_three,
@@ -31,7 +32,7 @@ from gsp_unroll.ops.backends.numba_stream import stream, streams
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "68128b67c655"
+HELPERS = "7692545867e0"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 # Pixels at a time: their rows stay in the cache.
@@ -281,49 +282,85 @@ def scale_ends(offsets, w, s, out, first, last):
 
 
 @_jit
+def scaled_gradient(offsets, g, s, r, t, out, first, last):
+    """``out = s_u s_v (g r_u r_v + t_u + t_v)``."""
+    height, width = s.shape[1], s.shape[2]
+    past_cache, line = streams(out), np.empty(width, out.dtype)
+    g, s, r, t, flat = g.reshape(-1), s.reshape(-1), r.reshape(-1), t.reshape(-1), out.reshape(-1)
+    for number in range(first, last):
+        system, row = number // height, number % height
+        for k in range(offsets.shape[0]):
+            dr, dc = offsets[k, 0], offsets[k, 1]
+            e = ((system * offsets.shape[0] + k) * height + row) * width
+            a, b = columns(row, dr, dc, height, width)
+            y = line if past_cache else flat[e : e + width]
+            clear_outside(y, a, b)
+            u = number * width + a
+            _scaled_gradient(y, a, g, e + a, s, r, t, u, u + dr * width + dc, b - a)
+            if past_cache:
+                stream(flat, e, line)
+
+
+@inlined
+def _scaled_gradient(y, i, g, e, s, r, t, u, v, count):
+    """Unsigned indices as in `_add_flow`."""
+    i, e, u, v = np.uint64(i), np.uint64(e), np.uint64(u), np.uint64(v)
+    for j in range(np.uint64(max(0, count))):
+        y[i + j] = (s[u + j] * s[v + j]) * (
+            g[e + j] * (r[u + j] * r[v + j]) + (t[u + j] + t[v + j])
+        )
+
+
+@_jit
 def neighbour_sum(offsets, w, s, y, first, last):
     height, width = y.shape[1], y.shape[2]
-    w, s, flat = w.reshape(-1), s.reshape(-1), y.reshape(-1)
+    w, s, y = w.reshape(-1), s.reshape(-1), y.reshape(-1)
     for number in range(first, last):
         t, r = number // height, number % height
         i = number * width
-        fill(flat[i : i + width], 0)
+        fill(y[i : i + width], 0)
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             e = ((t * offsets.shape[0] + k) * height + r) * width
             shift = dr * width + dc
             a, b = columns(r, dr, dc, height, width)
-            add_product(flat[i + a : i + b], w[e + a : e + b], s[i + shift + a : i + shift + b])
-            e, n = e - shift, i - shift
+            _add_product(y, i + a, w, e + a, s, i + shift + a, b - a)
             a, b = columns(r, -dr, -dc, height, width)
-            add_product(flat[i + a : i + b], w[e + a : e + b], s[n + a : n + b])
+            _add_product(y, i + a, w, e - shift + a, s, i - shift + a, b - a)
+
+
+@inlined
+def _add_product(y, i, w, e, s, n, count):
+    """``y_i += w_e s_n``; unsigned indices as in `_add_flow`."""
+    i, e, n = np.uint64(i), np.uint64(e), np.uint64(n)
+    for j in range(np.uint64(max(0, count))):
+        y[i + j] += w[e + j] * s[n + j]
 
 
 @_jit
-def edge_pair(offsets, s, g, out, first, last):
-    height, width = s.shape[1], s.shape[2]
-    past_cache, s, g, flat = streams(out), s.reshape(-1), g.reshape(-1), out.reshape(-1)
-    line = np.empty(width, out.dtype)
+def neighbour_sum_of_products(offsets, w, g, s, y, first, last):
+    height, width = y.shape[1], y.shape[2]
+    w, g, s, y = w.reshape(-1), g.reshape(-1), s.reshape(-1), y.reshape(-1)
     for number in range(first, last):
         t, r = number // height, number % height
+        i = number * width
+        fill(y[i : i + width], 0)
         for k in range(offsets.shape[0]):
             dr, dc = offsets[k, 0], offsets[k, 1]
             e = ((t * offsets.shape[0] + k) * height + r) * width
+            shift = dr * width + dc
             a, b = columns(r, dr, dc, height, width)
-            row = line if past_cache else flat[e : e + width]
-            clear_outside(row, a, b)
-            i = number * width + a
-            _pair(row, a, s, g, i, i + dr * width + dc, b - a)
-            if past_cache:
-                stream(flat, e, line)
+            _add_two_products(y, i + a, w, g, e + a, s, i + shift + a, b - a)
+            a, b = columns(r, -dr, -dc, height, width)
+            _add_two_products(y, i + a, w, g, e - shift + a, s, i - shift + a, b - a)
 
 
-@inner
-def _pair(y, e, s, g, i, n, count):
-    """``y_e = s_i g_n + s_n g_i``; unsigned indices as in `_add_flow`."""
-    e, i, n = np.uint64(e), np.uint64(i), np.uint64(n)
+@inlined
+def _add_two_products(y, i, w, g, e, s, n, count):
+    """``y_i += w_e g_e s_n``; unsigned indices as in `_add_flow`."""
+    i, e, n = np.uint64(i), np.uint64(e), np.uint64(n)
     for j in range(np.uint64(max(0, count))):
-        y[e + j] = s[i + j] * g[n + j] + s[n + j] * g[i + j]
+        y[i + j] += (w[e + j] * g[e + j]) * s[n + j]
 
 
 @_jit

@@ -32,7 +32,7 @@ from gsp_unroll.ops.backends.numba_rows import add, add_scaled, copy, dot, fill,
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "a23c91b8920b"
+HELPERS = "74bb0d098138"
 
 # --- matrices for weights -------------------------------------------------------------------------
 

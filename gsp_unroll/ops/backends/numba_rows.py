@@ -12,6 +12,10 @@ from numba import njit
 FAST = {"contract", "nsz", "arcp"}
 # Called from compiled code only: without an entry for Python they compile in half the time.
 inner = njit(nogil=True, fastmath=FAST, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# Always inlined, for short rows: to call a function with many arrays takes as long as 64 pixels.
+inlined = njit(
+    nogil=True, fastmath=FAST, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
+)
 # Sums in any order: lanes of a vector register add up side by side, the same way on every run.
 # Always inlined: compiled on its own it would add in another order than within its caller, and a
 # process that compiles runs the one, a process that finds machine code in the cache the other.

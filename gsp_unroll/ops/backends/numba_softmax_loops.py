@@ -13,12 +13,12 @@ import numpy as np
 from numba import njit
 
 from gsp_unroll.ops.backends.numba_exp import exp_of_nonpositive
-from gsp_unroll.ops.backends.numba_rows import FAST, columns, fill, inner
+from gsp_unroll.ops.backends.numba_rows import FAST, columns, fill, inlined
 from gsp_unroll.ops.backends.numba_stream import stream, streams
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "20f728b9c4c2"
+HELPERS = "70fe655a7268"
 
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 
@@ -170,19 +170,19 @@ def softmax_parts(offsets, score, top, at_u, at_v, first, last):
             _parts(at_u, at_v, score, e + a, top, i, i + dr * width + dc, b - a)
 
 
-@inner
+@inlined
 def _node(r, ring, line, reach):
     """Where row ``r`` begins in a ring of lines."""
     return r % ring * line + reach
 
 
-@inner
+@inlined
 def _edges(r, k, ring, size, line, reach):
     """Where the edges of row ``r`` and offset ``k`` begin in a ring of lines for each offset."""
     return (r % ring * size + k) * line + reach
 
 
-@inner
+@inlined
 def _load(y, i, x, e, a, b, wide, outside):
     """Copy the columns ``a <= j < b``; ``outside`` elsewhere, whatever is stored there."""
     fill(y[i : i + a], outside)
@@ -192,14 +192,14 @@ def _load(y, i, x, e, a, b, wide, outside):
         y[i + j] = x[e + j]
 
 
-@inner
+@inlined
 def _other_end(r, k, offsets, ring, line, reach, none):
     """Where the edges of offset ``k`` that end in row ``r`` begin: at the first of these ends."""
     dr, dc = offsets[k, 0], offsets[k, 1]
     return _edges(r - dr, k, ring, offsets.shape[0], line, reach) - dc if r >= dr else none
 
 
-@inner
+@inlined
 def _largest(y, i, x, a, b, c, d, count):
     """``y = max(y, x_a, x_b, x_c, x_d)``."""
     i, a, b, c, d = np.uint64(i), np.uint64(a), np.uint64(b), np.uint64(c), np.uint64(d)
@@ -211,7 +211,7 @@ def _largest(y, i, x, a, b, c, d, count):
         )
 
 
-@inner
+@inlined
 def _add_four(y, i, u, a, b, v, c, d, count):
     """``y += u_a + u_b + v_c + v_d``."""
     i, a, b, c, d = np.uint64(i), np.uint64(a), np.uint64(b), np.uint64(c), np.uint64(d)
@@ -219,7 +219,7 @@ def _add_four(y, i, u, a, b, v, c, d, count):
         y[i + j] += (u[a + j] + u[b + j]) + (v[c + j] + v[d + j])
 
 
-@inner
+@inlined
 def _one_over(y, i, count):
     """``1 / y``, and 1 where ``y = 0``."""
     i, one = np.uint64(i), y.dtype.type(1)
@@ -227,7 +227,7 @@ def _one_over(y, i, count):
         y[i + j] = one / (one if y[i + j] == 0 else y[i + j])
 
 
-@inner
+@inlined
 def _parts(at_u, at_v, score, e, top, u, v, count):
     e, u, v = np.uint64(e), np.uint64(u), np.uint64(v)
     for j in range(np.uint64(count)):
@@ -235,7 +235,7 @@ def _parts(at_u, at_v, score, e, top, u, v, count):
         at_v[e + j] = exp_of_nonpositive(score[e + j] - top[v + j])
 
 
-@inner
+@inlined
 def _average(w, out, p_u, kept, at_u, at_v, e, share, u, v, count):
     """``p_u = at_u share_u`` and ``w = (p_u + at_v share_v) / 2``."""
     out, kept, e = np.uint64(out), np.uint64(kept), np.uint64(e)
@@ -245,7 +245,7 @@ def _average(w, out, p_u, kept, at_u, at_v, e, share, u, v, count):
         w[out + j] = half * (p_u[kept + j] + at_v[e + j] * share[v + j])
 
 
-@inner
+@inlined
 def _shares(at_u, at_v, i, g, w, p_u, e, a, b, count):
     """``g p_u / 2`` and ``g p_v / 2`` in the columns ``a <= j < b``, zero elsewhere."""
     for y in (at_u, at_v):
@@ -258,7 +258,7 @@ def _shares(at_u, at_v, i, g, w, p_u, e, a, b, count):
         at_v[i + j] = g[e + j] * (w[e + j] - share)
 
 
-@inner
+@inlined
 def _gradient(y, i, at_u, at_v, t, w, p_u, e, back, u, v, count):
     i, t, e, u, v = np.uint64(i), np.uint64(t), np.uint64(e), np.uint64(u), np.uint64(v)
     for j in range(np.uint64(count)):
