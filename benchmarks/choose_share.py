@@ -2,8 +2,9 @@
 
     python benchmarks/choose_share.py uglr-plus-demosaic --run RUN --validation DIR
 
-Judges by the images that the run was validated on, by the same in strong colours, and by those of
-the folders given; protocol ``paper``, central squares. ``ship_weights.py --share`` ships a mean.
+Judges by the images that the run was validated on, by the same in strong colours and blurred, and
+by those of the folders given; protocol ``paper``, central squares. ``ship_weights.py --share`` ships
+a mean.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import nn
 
 from gsp_unroll.data.colours import recolour, saturate
 from gsp_unroll.data.images import find_images
+from gsp_unroll.data.sharpness import blur
 from gsp_unroll.models import load_pretrained
 from gsp_unroll.training import load_config
 from gsp_unroll.training.config import Config
@@ -29,13 +31,18 @@ from gsp_unroll.training.validate import psnr, squared_errors
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 STRONGER = 1.5
+SOFTER = 0.5
+
+
+def instead(item: HeldOut, truth: torch.Tensor) -> HeldOut:
+    """Another image ``[C, H, W]`` through the same mask."""
+    return replace(item, truth=truth[None], y=torch.where(item.mask, truth, 0))
 
 
 def in_strong_colours(item: HeldOut, seed: int) -> HeldOut:
-    """The same image, recoloured, through the same mask."""
+    """The same image, recoloured."""
     rng = np.random.default_rng(seed)
-    truth = recolour(saturate(item.truth[0], STRONGER), rng)[None]
-    return replace(item, truth=truth, y=torch.where(item.mask, truth, 0))
+    return instead(item, recolour(saturate(item.truth[0], STRONGER), rng))
 
 
 def validation_sets(config: Config, folders: Sequence[Path]) -> dict[str, list[HeldOut]]:
@@ -44,6 +51,7 @@ def validation_sets(config: Config, folders: Sequence[Path]) -> dict[str, list[H
     sets = {"of the run": own}
     if config.model.in_channels == 3:
         sets["in strong colours"] = [in_strong_colours(item, k) for k, item in enumerate(own)]
+    sets["blurred"] = [instead(item, blur(item.truth[0], SOFTER)) for item in own]
     for folder in folders:
         sets[folder.name] = load_held_out(find_images(folder), config)
     return sets

@@ -7,11 +7,11 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 
-def blur(rgb: Tensor, sigma: float) -> Tensor:
+def blur(image: Tensor, sigma: float) -> Tensor:
     """The image behind a Gaussian lens; it goes on mirrored beyond its border.
 
     Args:
-        rgb: ``[3, H, W]`` on the CPU.
+        image: ``[C, H, W]`` on the CPU.
         sigma: Standard deviation in pixels, at least 0; 0 changes nothing.
     """
-    return torch.from_numpy(gaussian_filter(rgb.numpy(), (0, sigma, sigma), mode="mirror"))
+    return torch.from_numpy(gaussian_filter(image.numpy(), (0, sigma, sigma), mode="mirror"))
