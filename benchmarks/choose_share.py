@@ -3,8 +3,8 @@
     python benchmarks/choose_share.py uglr-plus-demosaic --run RUN --validation DIR
 
 Judges by the images that the run was validated on, by the same in strong colours and blurred, and
-by those of the folders given; protocol ``paper``, central squares. ``ship_weights.py --share`` ships
-a mean.
+by those of the folders given; protocol ``paper``, central squares. ``ship_weights.py --share``
+ships a mean.
 """
 
 from __future__ import annotations
