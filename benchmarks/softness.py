@@ -27,7 +27,7 @@ from gsp_unroll.evaluation.metrics import mse
 from gsp_unroll.evaluation.protocols import decibel
 from gsp_unroll.observe import Task, observe
 
-SIGMAS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
+SIGMAS = (0.0, 0.4, 0.5, 0.7)
 METHODS = {
     "demosaic": [
         "menon", "uglr-demosaic", "ugtv-demosaic", "uglr-plus-demosaic", "demosaicnet",
