@@ -52,7 +52,7 @@ def softness_table(result: dict[str, Any] | None, task: str) -> str:
     """PSNR of each method for each softness."""
     if result is None:
         return "Not measured yet."
-    headers = ["blurred by, pixels", *(f"{sigma:g}" for sigma in result["sigmas"])]
+    headers = [f"PSNR, {task}", *(f"blurred by {sigma:g} pixels" for sigma in result["sigmas"])]
     lines = [
         [row["method"], *(f"{value:.2f}" for value in row["psnr"])]
         for row in result["rows"]
@@ -64,7 +64,8 @@ def softness_table(result: dict[str, Any] | None, task: str) -> str:
         f"{result['images']} images. `{facts['command']}`, {facts['processor']}, "
         f"{facts['threads']} threads, torch {facts['packages']['torch']}, {facts['date']}."
     )
-    return f"{table(headers, lines)}\n\n{source}"
+    falls = ", ".join(f"{name} {fall:.1f}" for name, fall in result["roll_off"].items())
+    return f"{table(headers, lines)}\n\n{source} Luma falls by, dB: {falls or 'not measured'}."
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from measure import parser, print_table, write_json
 from gsp_unroll.data.images import builtin_images, find_images, luma, read_image
 from gsp_unroll.data.sharpness import blur
 from gsp_unroll.evaluation.classical import MethodError
+from gsp_unroll.evaluation.methods import METHODS as KNOWN
 from gsp_unroll.evaluation.methods import Method, resolve_method
 from gsp_unroll.evaluation.metrics import mse
 from gsp_unroll.evaluation.protocols import decibel
@@ -82,10 +83,12 @@ def psnr(method: Method, task: Task, images: Sequence[torch.Tensor], sigma: floa
 def measure(
     name: str, task: Task, images: Sequence[torch.Tensor], sigmas: Sequence[float]
 ) -> dict[str, Any] | None:
-    """The row of a method; ``None`` if its package is not installed."""
+    """The row of a method; ``None`` if its package is not installed or it knows no such task."""
     try:
         method = resolve_method(name, task)
     except MethodError as error:
+        if name not in KNOWN:
+            raise
         print(f"{name} is left out: {error}")
         return None
     values = [psnr(method, task, images, sigma) for sigma in sigmas]
@@ -101,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--methods", nargs="+", help="as `python -m gsp_unroll evaluate` has them")
     options.add_argument("--side", type=int, default=128, help="of the squares, in pixels")
     args = options.parse_args(argv)
+    if len({folder.name for folder in args.folders}) < len(args.folders):
+        options.error("--folders must have names that differ")
     torch.set_num_threads(args.threads)
     sigmas, side = ((0.0, 0.5), 16) if args.quick else (SIGMAS, args.side)
     images = squares(args.data, side)

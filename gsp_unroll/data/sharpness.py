@@ -6,12 +6,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from gsp_unroll.ops.planar import full_precision
+
 
 def blur(image: Tensor, sigma: float) -> Tensor:
-    """The image behind a Gaussian lens; it goes on mirrored beyond its border.
+    """The image behind a Gaussian lens; it goes on mirrored beyond its border. No gradient.
 
     Args:
         image: ``[C, H, W]`` on the CPU.
         sigma: Standard deviation in pixels, at least 0; 0 changes nothing.
     """
-    return torch.from_numpy(gaussian_filter(image.numpy(), (0, sigma, sigma), mode="mirror"))
+    pixels = full_precision(image.detach()).numpy()
+    return torch.from_numpy(gaussian_filter(pixels, (0, sigma, sigma), mode="mirror")).to(image)

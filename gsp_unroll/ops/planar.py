@@ -61,7 +61,7 @@ def distance(topology: Topology, f: Tensor) -> Tensor:
         topology: Structure.
         f: Features ``[*, F, N]``.
     """
-    return _Distance.apply(topology, full_precision(f))
+    return _Distance.apply(topology, full_precision(f), 1, None)
 
 
 def score(topology: Topology, f: Tensor, offset_score: Tensor | None = None) -> Tensor:
@@ -73,7 +73,9 @@ def score(topology: Topology, f: Tensor, offset_score: Tensor | None = None) -> 
         offset_score: ``[heads, offsets, 1]`` (default: ``None``, zero).
     """
     f = full_precision(f)
-    return _Score.apply(topology, f, None if offset_score is None else offset_score.to(f.dtype))
+    if offset_score is not None:
+        offset_score = offset_score.to(f.dtype)
+    return _Distance.apply(topology, f, -1, offset_score)
 
 
 def degree(topology: Topology, w: Tensor) -> Tensor:
@@ -189,27 +191,17 @@ class _Dot(Function):
 
 
 class _Distance(Function):
+    """Times ``sign``, 1 or -1, plus scores of offsets."""
+
     @staticmethod
-    def forward(ctx: Any, topology: Topology, f: Tensor) -> Tensor:
-        ctx.topology = topology
+    def forward(
+        ctx: Any, topology: Topology, f: Tensor, sign: int, offset_score: Tensor | None
+    ) -> Tensor:
+        ctx.topology, ctx.sign = topology, sign
         ctx.save_for_backward(f)
-        return topology.kernels.edge_inner(f, f)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
-        (f,) = ctx.saved_tensors
-        half = _Laplacian.apply(ctx.topology, g, f)
-        # In place where nobody differentiates again: the first touch of as much memory once more
-        # would take half as long as the Laplacian.
-        return None, 2 * half if torch.is_grad_enabled() else half.mul_(2)
-
-
-class _Score(Function):
-    @staticmethod
-    def forward(ctx: Any, topology: Topology, f: Tensor, offset_score: Tensor | None) -> Tensor:
-        ctx.topology = topology
-        ctx.save_for_backward(f)
-        out = topology.kernels.edge_inner(f, f).neg_()
+        out = topology.kernels.edge_inner(f, f)
+        if sign < 0:
+            out.neg_()
         if offset_score is not None:
             ctx.offsets = offset_score.shape[1]
             out.unflatten(-1, (ctx.offsets, -1)).add_(offset_score)
@@ -218,13 +210,17 @@ class _Score(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
         (f,) = ctx.saved_tensors
-        need_f, need_offset_score = ctx.needs_input_grad[1:]
-        by_offset = None
+        need_f, _, need_offset_score = ctx.needs_input_grad[1:]
+        back = by_offset = None
+        if need_f:
+            half = _Laplacian.apply(ctx.topology, g, f)
+            # In place where nobody differentiates again: the first touch of as much memory once
+            # more would take half as long as the Laplacian.
+            back = (half.mul if torch.is_grad_enabled() else half.mul_)(2 * ctx.sign)
         if need_offset_score:
             by_offset = g.unflatten(-1, (ctx.offsets, -1)).sum(-1, keepdim=True)
             by_offset = by_offset.flatten(0, -4).sum(0) if by_offset.dim() > 3 else by_offset
-        back = -2 * _Laplacian.apply(ctx.topology, g, f) if need_f else None
-        return None, back, by_offset
+        return None, back, None, by_offset
 
 
 class _Degree(Function):

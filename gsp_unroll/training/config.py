@@ -79,8 +79,8 @@ class DataConfig:
         recolour: Share of the patches whose channels are shuffled and darkened one by one.
         blur: Patches are blurred by a Gaussian with a standard deviation of up to so many pixels.
         candidates: Each patch is drawn from so many, the harder the likelier, and weighs less for
-            it: the same expected gradient (before ``clip``) with less noise. null = all patches
-            are equal.
+            it: the same expected gradient (before ``clip``) with less noise, if ``loss`` is
+            ``"mse"``. null = all patches are equal.
         cache_mb: Decoded images are kept in memory up to this many megabytes.
         workers: Threads that prepare batches ahead; 0 = prepare them in the training thread. The
             patches do not depend on it.

@@ -340,8 +340,10 @@ class _Trainer:
             )
         )
         finite = math.isfinite(norm)
-        squared = batch["weight"] * patch_loss(error.detach(), "mse")
-        loss_value, squared_value = float(loss.detach()), float(squared.mean())
+        loss_value = squared_value = float(loss.detach())
+        if options.loss != "mse":
+            squared = patch_loss(error.detach(), "mse")
+            squared_value = float((batch["weight"] * squared).mean())
         if finite or self.scaler is not None:
             # The scaler of float16 skips the step by itself, and lowers its scale.
             self.optimizer.step()

@@ -116,6 +116,8 @@ def test_softness_is_measured_and_shown(load, photos, tmp_path):
     load("softness").main([*options, "--methods", "bicubic", "demosaicnet"])
     result = json.loads(out.read_text())
     assert [row["method"] for row in result["rows"]] == ["bicubic"]  # the other knows mosaics only
+    with pytest.raises(ValueError, match="did you mean 'bicubic'"):
+        load("softness").main([*options, "--methods", "bicubbic"])
     assert list(result["roll_off"]) == [photos.name]
     sharp, soft = result["rows"][0]["psnr"]
     assert sharp + 2 < soft

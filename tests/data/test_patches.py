@@ -312,3 +312,12 @@ def test_blurred_patches_are_as_soft_as_drawn():
     assert 0.25 < sum(sigmas) / len(sigmas) < 0.5
     with pytest.raises(ValueError, match="blur"):
         PatchDataset(image, DEMOSAIC, blur=-0.1, **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_any_precision_are_blurred(dtype):
+    image = {"a": torch.rand(3, 12, 12).to(dtype).requires_grad_()}
+    out = PatchDataset(image, DEMOSAIC, patch=12, blur=50.0)[0]["truth"]
+    assert out.dtype == dtype
+    assert not out.requires_grad
+    assert float(out.std()) < float(image["a"].detach().std())

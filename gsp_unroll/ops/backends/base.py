@@ -116,6 +116,7 @@ class Kernels(ABC):
             w: The first result of :meth:`edge_softmax`.
             shares: Its other results.
         """
+        g = self._fill_unused(g, 0)
         # part_u, part_v: derivative of the loss along minus the log-sum of either end.
         if norm == "softmax":
             p_u, p_v = shares[0], 2 * w - shares[0]

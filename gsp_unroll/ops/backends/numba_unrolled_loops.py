@@ -40,7 +40,7 @@ from gsp_unroll.ops.backends.numba_rows import (
 
 # Numba's cache on disk looks at this file only: it has to change with what it compiles, see
 # tests/ops/test_ops_numba_cache.py.
-HELPERS = "bc07944f2688"
+HELPERS = "e86146e0a576"
 
 # --- graph Laplacian regulariser ------------------------------------------------------------------
 

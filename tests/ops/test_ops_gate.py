@@ -62,6 +62,22 @@ def test_a_common_factor_of_all_gates_changes_nothing():
     close(gated_weights(grid, w, 7 * gate), gated_weights(grid, w, gate))
 
 
+def test_gradients_where_degrees_are_raised_to_the_smallest_one():
+    grid = Grid(4, 4, 3)
+    w, gate = case(grid)
+    w = w.nan_to_num() * torch.tensor([1e-14, 1.0])[:, None, None]
+    inputs = w.requires_grad_(), gate.requires_grad_()
+    raw = gate.unsqueeze(-1) * dense_adjacency(grid, w) * gate.unsqueeze(-2)
+    total = raw.sum((1, -1)).clamp(min=1e-12).rsqrt()
+    dense = total[:, None, :, None] * raw * total[:, None, None, :]
+    expected = torch.autograd.grad(dense.square().sum() / 2, inputs)
+    out = gated_weights(grid, w, gate)
+    for ours, theirs in zip(
+        torch.autograd.grad(used(grid, out).square().sum(), inputs), expected, strict=True
+    ):
+        assert (ours - theirs).abs().amax((1, 2)).lt(1e-9 * theirs.abs().amax((1, 2))).all()
+
+
 def test_a_node_without_an_edge_has_finite_gradients():
     graph = Graph(torch.tensor([[0, 1], [1, 0]]), 3)
     w, gate = case(graph)
