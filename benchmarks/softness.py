@@ -27,6 +27,7 @@ from gsp_unroll.evaluation.methods import Method, resolve_method
 from gsp_unroll.evaluation.metrics import mse
 from gsp_unroll.evaluation.protocols import decibel
 from gsp_unroll.observe import Task, observe
+from gsp_unroll.training.sources import central_square
 
 SIGMAS = (0.0, 0.4, 0.5, 0.7)
 METHODS = {
@@ -44,11 +45,7 @@ def squares(folder: Path | None, side: int) -> list[torch.Tensor]:
     images = builtin_images().values()
     if folder is not None:
         images = map(read_image, find_images(folder))
-    cut = []
-    for image in images:
-        top, left = (max(0, (size - side) // 2) for size in image.shape[1:])
-        cut.append(image[:, top : top + side, left : left + side])
-    return cut
+    return [central_square(image, side) for image in images]
 
 
 def roll_off(image: torch.Tensor) -> float:

@@ -87,7 +87,7 @@ def load_held_out(images: Images, config: Config) -> list[HeldOut]:
         except ImageError as error:
             logger.warning("skipping validation image: %s", error)
             continue
-        truth = task.prepare(_centre(rgb, config.data.validation_crop))
+        truth = task.prepare(central_square(rgb, config.data.validation_crop))
         mask = task.mask(*truth.shape[-2:], seed=k)
         generator = torch.Generator().manual_seed(k)
         y = observe(truth, mask, noise_sigma=config.task.noise_sigma, generator=generator)
@@ -137,7 +137,8 @@ def first_readable(sources: Sequence[Source]) -> tuple[str, Tensor]:
     return sources[-1].name, sources[-1].load()
 
 
-def _centre(image: Tensor, side: int) -> Tensor:
+def central_square(image: Tensor, side: int) -> Tensor:
+    """Cut ``[C, side, side]`` out of the middle of ``[C, H, W]``, or what there is of it."""
     height, width = image.shape[-2:]
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
     return image[:, top : top + side, left : left + side]
