@@ -3,8 +3,8 @@
     python benchmarks/choose_share.py uglr-plus-demosaic --run RUN --validation DIR
 
 Judges by the images that the run was validated on, by the same in strong colours and blurred, and
-by those of the folders given; protocol ``paper``, central squares. ``ship_weights.py --share``
-ships a mean.
+by those of the folders given; protocol ``paper``, central squares. Of several runs that began alike
+the mean is taken first. ``ship_weights.py --share`` ships a mean.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from measure import print_table
-from ship_weights import mixed
+from ship_weights import mixed, of_runs
 from torch import nn
 
 from gsp_unroll.data.colours import recolour, saturate
 from gsp_unroll.data.images import find_images
 from gsp_unroll.data.sharpness import blur
-from gsp_unroll.models import load_pretrained
 from gsp_unroll.training import load_config
 from gsp_unroll.training.config import Config
 from gsp_unroll.training.sources import HeldOut, load_held_out, split_images
@@ -67,17 +66,19 @@ def validate(model: nn.Module, items: Sequence[HeldOut]) -> float:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", help="weights that ship, or a path, e.g. uglr-plus-demosaic")
-    parser.add_argument("--run", type=Path, required=True, help="folder of a finished run")
+    parser.add_argument(
+        "--run", type=Path, nargs="+", required=True, help="folder of a finished run, or several"
+    )
     parser.add_argument("--validation", type=Path, nargs="*", default=[], help="further folders")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
-    before, after = (load_pretrained(w) for w in (options.name, options.run / "best.safetensors"))
-    sets = validation_sets(load_config(options.run / "config.yaml"), options.validation)
+    after, _ = of_runs(options.run)
+    sets = validation_sets(load_config(options.run[0] / "config.yaml"), options.validation)
     rows = []
     for share in options.shares:
-        model = mixed(before, after, share)
+        model = mixed(options.name, after, share)
         scores = [validate(model, items) for items in sets.values()]
         scores.append(sum(scores) / len(scores))
         rows.append([f"{share:g}", *(f"{score:.2f}" for score in scores)])

@@ -8,7 +8,9 @@ Without ``--run`` only the card is written again, with the figures that docs/res
 
 A run that began with the weights that ship, and went on with other images, has learned these and
 lost some of the rest. ``--share 0.5`` ships the mean of both, which is often better on either than
-one of them was (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+one of them was (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Of several
+runs that began with the same weights the mean is taken first (Wortsman et al., "Model soups", ICML
+2022).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -34,6 +36,7 @@ from gsp_unroll.models import (
 )
 from gsp_unroll.models.config import IN_BACKWARD
 from gsp_unroll.models.shipped import FOLDER
+from gsp_unroll.training.init import start_from
 
 DATA = Path(__file__).parents[1] / "docs" / "training_data.md"
 LIMITS = {
@@ -85,8 +88,9 @@ def training(metadata: dict[str, str]) -> str:
     rows = [[key, *(part.get(key) or "" for part in history)] for key in keys]
     text = table(["", *(f"run {k + 1}" for k in range(len(history)))], rows)
     chosen = metadata.get("validation")
-    share = metadata.get("share")
-    mean = f" What ships is {share} of them and the rest of those before." if share else ""
+    share, runs = metadata.get("share"), metadata.get("runs")
+    mean = f" They are the mean of the last {runs} runs, side by side." if runs else ""
+    mean += f" What ships is {share} of them and the rest of those before." if share else ""
     return (
         f"{hours:.1f} hours in all; the weights are an exponential average.{mean}\n\n"
         + text
@@ -125,11 +129,40 @@ def for_use(model: UnrolledNetwork) -> UnrolledNetwork:
     return network(config, model.state_dict())
 
 
-def mixed(before: UnrolledNetwork, after: UnrolledNetwork, share: float) -> UnrolledNetwork:
-    """A network as ``after`` with weights ``(1 - share) before + share after``."""
-    old, new = before.state_dict(), after.state_dict()
-    mean = {name: torch.lerp(old[name], new[name], share) for name in new}
-    return network(after.config, mean)
+def mixed(before: str, after: UnrolledNetwork, share: float) -> UnrolledNetwork:
+    """A network as ``after`` with weights ``(1 - share) before + share after``.
+
+    ``before`` is a name or path; if its form is another one, ``after`` may have begun with it.
+    """
+    old = build(after.config)
+    start_from(old, before)
+    return mean([old, after], [1 - share, share])
+
+
+def of_runs(runs: Sequence[Path]) -> tuple[UnrolledNetwork, dict[str, str]]:
+    """The mean of the best weights of runs that began alike, and what it has behind it."""
+    paths = [run / "best.safetensors" for run in runs]
+    models = [for_use(load_pretrained(path)) for path in paths]
+    every = [pretrained_metadata(path) for path in paths]
+    metadata = {**every[0], "config": (runs[0] / "config.yaml").read_text(encoding="utf-8")}
+    if len(runs) > 1:
+        histories = [json.loads(one["history"]) for one in every]
+        if any(history[:-1] != histories[0][:-1] for history in histories):
+            raise ValueError("runs must have begun with the same weights for a mean of them")
+        last = [history[-1] for history in histories]
+        metadata |= {"history": json.dumps(histories[0][:-1] + last), "runs": str(len(runs))}
+        metadata.pop("validation", None)  # of the first alone
+    return mean(models, [1 / len(models)] * len(models)), metadata
+
+
+def mean(models: Sequence[UnrolledNetwork], shares: Sequence[float]) -> UnrolledNetwork:
+    """A network as the last with so much of the weights of each."""
+    states = [model.state_dict() for model in models]
+    parts = {
+        name: sum(share * state[name] for share, state in zip(shares, states, strict=True))
+        for name in states[-1]
+    }
+    return network(models[-1].config, parts)
 
 
 def network(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> UnrolledNetwork:
@@ -142,21 +175,19 @@ def network(config: ModelConfig, weights: Mapping[str, torch.Tensor]) -> Unrolle
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="e.g. ugtv-demosaic")
-    parser.add_argument("--run", type=Path, help="folder of a finished run")
+    parser.add_argument("--run", type=Path, nargs="+", help="folder of a finished run, or several")
     parser.add_argument("--share", type=float, default=1.0, help="of the run (default: all)")
     options = parser.parse_args()
     path = FOLDER / f"{options.name}.safetensors"
     if options.run is not None:
-        best = options.run / "best.safetensors"
-        metadata = pretrained_metadata(best)
-        metadata["config"] = (options.run / "config.yaml").read_text(encoding="utf-8")
-        model = for_use(load_pretrained(best))
+        model, metadata = of_runs(options.run)
         if options.share != 1:
-            model = mixed(load_pretrained(path), model, options.share)
+            model = mixed(str(path), model, options.share)
             metadata["share"] = f"{options.share:g}"
             # Runs that go on from here inherit it.
             history = json.loads(metadata["history"])
-            history[-1]["share"] = options.share
+            for part in history[-len(options.run) :]:
+                part["share"] = options.share
             metadata["history"] = json.dumps(history)
             metadata.pop("validation", None)  # of the run alone
         model.save_pretrained(path, metadata)

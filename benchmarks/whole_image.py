@@ -108,7 +108,7 @@ def measure_memory(args: Any, size: tuple[int, int]) -> dict[str, Any]:
         **json.loads(memory.output),
         "peak": memory.peak,
         "idle": memory.idle,
-        "bytes_per_pixel": bytes_per_pixel(network(args.weights).blocks[0]),
+        "bytes_per_pixel": bytes_per_pixel(network(args.weights).blocks[-1]),
     }
 
 
@@ -117,7 +117,7 @@ def halo_errors(model: UnrolledNetwork, image: Tensor, quick: bool) -> list[dict
     side = 128 if quick else 256
     image = image[:, :side, :side]
     whole = restore(image, model, PATTERN, max_memory="100GB")
-    reach = model.blocks[0].reach
+    reach = model.blocks[-1].reach
     rows = []
     for halo in sorted({h for h in (4, 8, 16, 24, 32, 48, 64) if h < reach} | {reach}):
         tile = max(side // 2 - halo, 1)

@@ -62,7 +62,7 @@ def restore_in_pieces(
     checks.shape("y", checks.tensor("y", y), ["B", network.config.in_channels, n])
     network.check_dtype("y", y)
     network.check_attributes(attributes, y)
-    checks.same_device(y=y, topology=topology, network=network.blocks[0].skip)
+    checks.same_device(y=y, topology=topology, network=network.blocks[-1].skip)
     observed = check_observation(y, mask)
     check_observed(topology, observed)
     if halo is not None:

@@ -157,7 +157,7 @@ def _by_blocks(
     title: str,
     progress: bool,
 ) -> Tensor:
-    config, device = model.config, model.blocks[0].skip.device
+    config, device = model.config, model.device
     itemsize = seen.samples.element_size()
     here = seen.samples.device == device
     kept = seen.made + 2 * seen.samples.numel() * itemsize if here else 0

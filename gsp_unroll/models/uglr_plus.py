@@ -65,6 +65,8 @@ class UGLRPlus(UnrolledNetwork):
             :class:`ModelConfig` (default: ``False``).
         offset_scores: Weights depend on where in the window a neighbour is, too, see
             :class:`~gsp_unroll.nn.MahalanobisGraph` (default: ``False``).
+        stem: So many of the first blocks only hand on maps, see
+            :class:`~gsp_unroll.models.stem.StemBlock`; needs ``carry`` (default: 0).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -97,12 +99,13 @@ class UGLRPlus(UnrolledNetwork):
         checkpointing: bool = False,
         keep_directions: bool = False,
         offset_scores: bool = False,
+        stem: int = 0,
     ) -> None:
         super().__init__(
             ModelConfig(
                 "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
                 norm, "combinatorial", features_from, node_channels, checkpointing,
-                mean, sees_mask, carry, bounds, keep_directions, offset_scores,
+                mean, sees_mask, carry, bounds, keep_directions, offset_scores, stem,
             )
         )  # fmt: skip
 

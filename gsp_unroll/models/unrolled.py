@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,11 @@ from torch_geometric.data import Data
 
 from gsp_unroll import checks
 from gsp_unroll.graphs.validate import check_observation, check_observed, signal_and_mask
+from gsp_unroll.models.block_result import BlockResult
 from gsp_unroll.models.config import ModelConfig
-from gsp_unroll.nn import ImageFeatures, MahalanobisGraph, NodeFeatures
+from gsp_unroll.models.features import make_features
+from gsp_unroll.models.stem import StemBlock
+from gsp_unroll.nn import MahalanobisGraph
 from gsp_unroll.observe.fill import fill_in
 from gsp_unroll.observe.propagate import propagate_fill
 from gsp_unroll.priors import JointGLR
@@ -46,22 +49,6 @@ class BlockReport:
     mean: Tensor | None
 
 
-class BlockResult(NamedTuple):
-    """What one block hands on.
-
-    Attributes:
-        estimate: The next signal ``[B, C, N]``.
-        weight: Learned planar weights.
-        mean: Learned mean of the prior ``[B, C, N]``, or ``None``.
-        maps: Maps of the features for the next block with ``carry``, or ``None``.
-    """
-
-    estimate: Tensor
-    weight: Tensor
-    mean: Tensor | None = None
-    maps: Tensor | None = None
-
-
 class UnrolledBlock(nn.Module, ABC):
     """Learn graphs from the current signal, solve on them, blend with the input.
 
@@ -82,19 +69,8 @@ class UnrolledBlock(nn.Module, ABC):
 
     def __init__(self, config: ModelConfig, carry: bool = False) -> None:
         super().__init__()
-        channels = config.in_channels
-        size = (channels + config.node_channels, config.heads, config.features + self.gates)
-        options = {
-            "maps": config.maps,
-            "mask_channels": channels if config.sees_mask else 0,
-            "mean_channels": channels if config.mean else 0,
-            "carry": carry,
-        }
-        if config.features_from == "cnn":
-            self.features = ImageFeatures(*size, **options)
-        else:
-            hops = 2 if config.features_from == "gnn" else 0
-            self.features = NodeFeatures(*size, hops=hops, **options)
+        outputs = config.features + self.gates
+        self.features = make_features(config, config.heads, outputs, mean=config.mean, carry=carry)
         # Share of the current signal in the mean.
         self.mean_share = nn.Parameter(torch.tensor(0.0)) if config.mean else None
         window = config.window if config.offset_scores else None
@@ -242,10 +218,22 @@ class UnrolledNetwork(nn.Module, ABC):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        # The first block has none before it.
-        self.blocks = nn.ModuleList(
-            self.make_block(carry=config.carry and k > 0) for k in range(config.blocks)
-        )
+        self.blocks = nn.ModuleList()
+        for k in range(config.blocks):
+            # The first block has none before it.
+            carry = config.carry and k > 0
+            stem = k < config.stem
+            self.blocks.append(StemBlock(config, carry) if stem else self.make_block(carry))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.blocks[-1].skip.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the parameters are."""
+        return self.blocks[-1].skip.dtype
 
     @abstractmethod
     def make_block(self, carry: bool) -> UnrolledBlock:
@@ -315,7 +303,10 @@ class UnrolledNetwork(nn.Module, ABC):
         topology: Topology | None = None,
         attributes: Tensor | None = None,
     ) -> list[BlockReport]:
-        """The learned graph and the estimate of every block; arguments as in :meth:`forward`."""
+        """The learned graph and the estimate of every block that has one.
+
+        Arguments as in :meth:`forward`; blocks of the ``stem`` have no graph.
+        """
         reports: list[BlockReport] = []
         self._run(y, mask, topology, attributes, reports)
         return reports
@@ -373,19 +364,19 @@ class UnrolledNetwork(nn.Module, ABC):
             check_observed(topology, observed)
             x = propagate_fill(topology, torch.where(observed, y, 0), observed)
         self.check_dtype("y", y)
-        checks.same_device(y=x, network=self.blocks[0].skip)
+        checks.same_device(y=x, network=self.blocks[-1].skip)
         self.check_attributes(attributes, x)
         observed = observed.reshape_as(x)
         maps = None
         for block in self.blocks:
             x, weight, mean, maps = block(topology, x, observed, attributes, maps)
-            if reports is not None:
+            if reports is not None and weight is not None:
                 reports.append(BlockReport(topology, weight, x, mean))
         return x.view_as(y)
 
     def check_dtype(self, name: str, y: Tensor) -> None:
         """Raise ``TypeError`` unless ``y`` has the dtype of the parameters."""
-        dtype = self.blocks[0].skip.dtype
+        dtype = self.dtype
         if y.dtype != dtype:
             raise TypeError(
                 f"{name} must be {dtype} as the parameters of the network are, got {y.dtype}; "

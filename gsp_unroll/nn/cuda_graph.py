@@ -95,7 +95,8 @@ class CapturedBlock(nn.Module):
                 for k, value in zip(present, values, strict=True):
                     arguments[k] = value
                 result = self.block(topology, *arguments)
-                result = result._replace(weight=result.weight.detach())
+                if result.weight is not None:
+                    result = result._replace(weight=result.weight.detach())
                 form[:] = [result._make(value is not None for value in result)]
                 return tuple(value for value in result if value is not None)
 

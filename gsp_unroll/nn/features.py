@@ -78,16 +78,16 @@ class _Features(nn.Module, ABC):
         """A factor for each channel."""
 
     @abstractmethod
-    def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
+    def arrange(self, x: Tensor, topology: Topology) -> Tensor:
         """``[B, C, N]`` as the layers want it."""
 
     @abstractmethod
     def _flat(self, x: Tensor) -> Tensor:
-        """Inverse of :meth:`_arrange`."""
+        """Inverse of :meth:`arrange`."""
 
     def _seen(self, x: Tensor, topology: Topology) -> Tensor:
         """What the first layer sees, arranged."""
-        return self._arrange(x, topology)
+        return self.arrange(x, topology)
 
     def forward(
         self,
@@ -114,7 +114,7 @@ class _Features(nn.Module, ABC):
             raise ValueError("carried must be given to features with carry, got None")
         hidden = self.net[0](self._seen(x, topology))
         if self.mask is not None:
-            hidden = hidden + self.mask(self._arrange(observed.to(x.dtype), topology))
+            hidden = hidden + self.mask(self.arrange(observed.to(x.dtype), topology))
         if self.carry is not None:
             hidden = hidden + self.carry * carried
         for layer in self.net[1:-1]:
@@ -184,7 +184,8 @@ class ImageFeatures(_Features):
         del window
         return sum(isinstance(layer, nn.Conv2d) for layer in self.net)
 
-    def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
+    def arrange(self, x: Tensor, topology: Topology) -> Tensor:
+        """``[B, C, N]`` as an image ``[B, C, H, W]``."""
         if not isinstance(topology, Grid):
             raise TypeError(
                 f"convolutional features need a Grid, got {type(topology).__name__}: images of one "
@@ -252,7 +253,8 @@ class NodeFeatures(_Features):
         """Pixels over which the signal still changes a feature, on a grid with this window."""
         return self.hops * (window // 2)
 
-    def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
+    def arrange(self, x: Tensor, topology: Topology) -> Tensor:
+        """``[B, C, N]`` as ``[B, N, C]``."""
         del topology
         return x.mT
 
@@ -268,4 +270,4 @@ class NodeFeatures(_Features):
                 last = rounds[-1]
                 # P x = x - D^-1 L x; an isolated node keeps its own value.
                 rounds.append(last - planar.laplacian(topology, ones, last) / degree)
-        return self._arrange(torch.cat(rounds, dim=1), topology)
+        return self.arrange(torch.cat(rounds, dim=1), topology)

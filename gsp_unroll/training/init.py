@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -30,8 +31,10 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     steps before them leave). The same holds for what the network has of
     :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights; bounds may be set anew, not left
     out. uGLR may start from uGTV and the other way round, without what their layers have learned.
-    With ``offset_scores`` the window may be wider: new neighbours weigh :math:`e^{-1}` times what
-    their features say. One step wider, 7 instead of 5, that changes little at first.
+    With ``stem`` the first blocks may become those of a stem, whose last layer is zero at first:
+    what they hand on stays, what they solve is lost. With ``offset_scores`` the window may be
+    wider: new neighbours weigh :math:`e^{-1}` times what their features say. One step wider, 7
+    instead of 5, that changes little at first.
 
     Args:
         network: Changed in place.
@@ -53,19 +56,34 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
         )
     for k, block in enumerate(network.blocks):
         given = source.blocks[min(k, theirs["blocks"] - 1)].state_dict()
-        if ours["name"] != theirs["name"]:
-            given = {name: value for name, value in given.items() if not name.startswith("layers.")}
+        if k < ours["stem"]:
+            if k >= theirs["stem"]:
+                given = _as_stem(block, given)
         else:
-            for layer in block.layers[theirs["layers"] :]:
-                nn.init.zeros_(layer.cg.alpha)
-        if ours["window"] != theirs["window"]:
-            given[_SCORES] = _widened(
-                given.get(_SCORES), ours["heads"], theirs["window"], ours["window"]
-            )
+            if ours["name"] != theirs["name"]:
+                given = {key: v for key, v in given.items() if not key.startswith("layers.")}
+            else:
+                for layer in block.layers[theirs["layers"] :]:
+                    nn.init.zeros_(layer.cg.alpha)
+            if ours["window"] != theirs["window"]:
+                given[_SCORES] = _widened(
+                    given.get(_SCORES), ours["heads"], theirs["window"], ours["window"]
+                )
         block.load_state_dict({**block.state_dict(), **given})
-        if k >= theirs["blocks"]:
+        if k >= max(theirs["blocks"], ours["stem"]):
             nn.init.zeros_(block.skip)
     return json.loads(pretrained_metadata(weights).get("history", "[]"))
+
+
+def _as_stem(stem: nn.Module, block: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a block of a stem takes from one that restores: all layers but the last one."""
+    ours = stem.state_dict()
+    last = f"features.net.{len(stem.features.net) - 1}."
+    return {
+        key: torch.zeros_like(ours[key]) if key.startswith(last) else value
+        for key, value in block.items()
+        if key in ours
+    }
 
 
 def _widened(score: Tensor | None, heads: int, window: int, wider: int) -> Tensor:
@@ -82,6 +100,8 @@ def _may_differ(key: str, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
     here, there = ours[key], theirs[key]
     if key == "name":
         return {here, there} == _ALIKE
+    if key == "stem":
+        return here > there
     if key == "window":
         return ours["offset_scores"] and here > there
     return key in IN_BACKWARD or (key in EXTRAS and bool(here)) or (key in _GROW and here > there)

@@ -521,7 +521,8 @@ class _Trainer:
         config, size = self.config, self.config.model
         device = self.fabric.device
         return {
-            "network": f"{size.name}, {size.blocks} x {size.layers} x {size.cg_steps}",
+            "network": f"{size.name}, {size.blocks} x {size.layers} x {size.cg_steps}"
+            + (f", stem of {size.stem}" if size.stem else ""),
             "images": config.data.folder or "photographs inside scikit-image",
             "files": len(self.dataset.names),
             "steps": self.now.step,

@@ -13,6 +13,7 @@ import torch
 from gsp_unroll.data.images import write_image
 from gsp_unroll.models import (
     UGLR,
+    UGLRPlus,
     load_pretrained,
     pretrained_metadata,
     save_pretrained,
@@ -249,6 +250,44 @@ def test_a_run_becomes_shipped_weights_with_a_card(load, tmp_path, monkeypatch):
     [entry] = json.loads(pretrained_metadata(shipped)["history"])
     assert entry["share"] == 0.25
     assert "What ships is 0.25 of them" in (tmp_path / "weights" / "uglr-tiny.md").read_text()
+
+
+def test_the_mean_of_several_runs_becomes_shipped_weights(load, tmp_path, monkeypatch):
+    script = load("ship_weights")
+    size = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 1, "features": 2, "maps": 4}
+    models, runs = [], [tmp_path / "a", tmp_path / "b"]
+    for k, run in enumerate(runs):
+        torch.manual_seed(k)
+        models.append(UGLRPlus(3, **size, carry=True, stem=1))
+        history = [{"minutes": 6.0}, {"minutes": 30.0 * (k + 1)}]
+        metadata = {
+            "task": "demosaic (CFA RGGB)", "history": json.dumps(history), "validation": "30 dB",
+        }  # fmt: skip
+        save_pretrained(models[k], run / "best.safetensors", metadata)
+        (run / "config.yaml").write_text("task:\n  name: demosaic\n")
+    monkeypatch.setattr(script, "FOLDER", tmp_path)
+    # What shipped before had no stem.
+    before = UGLRPlus(3, **size, carry=True)
+    save_pretrained(before, tmp_path / "uglr-plus-tiny.safetensors")
+    arguments = ["ship_weights.py", "uglr-plus-tiny", "--run", *map(str, runs), "--share", "0.5"]
+    monkeypatch.setattr("sys.argv", arguments)
+    script.main()
+    old, *new = (model.state_dict() for model in (before, *models))
+    for name, value in load_pretrained(tmp_path / "uglr-plus-tiny.safetensors").named_parameters():
+        # Nothing of the last layer of the new stem was there before.
+        first = 0 if name.startswith("blocks.0.features.net.6") else old[name]
+        torch.testing.assert_close(value, 0.5 * first + 0.25 * (new[0][name] + new[1][name]))
+    metadata = pretrained_metadata(tmp_path / "uglr-plus-tiny.safetensors")
+    assert [part["minutes"] for part in json.loads(metadata["history"])] == [6, 30, 60]
+    assert [part.get("share") for part in json.loads(metadata["history"])] == [None, 0.5, 0.5]
+    card = (tmp_path / "uglr-plus-tiny.md").read_text()
+    assert "1.6 hours" in card
+    assert "They are the mean of the last 2 runs, side by side. What ships is 0.5 of them" in card
+    assert "30 dB" not in card
+    metadata = {"task": "demosaic (CFA RGGB)", "history": json.dumps([{"minutes": 1.0}])}
+    save_pretrained(models[1], runs[1] / "best.safetensors", metadata)
+    with pytest.raises(ValueError, match="runs must have begun with the same weights"):
+        script.main()
 
 
 def test_noise_of_gradients_under_importance_sampling(load, photos, capsys):

@@ -50,8 +50,9 @@ def observation():
         network("ugtv", "mlp"),
         network("uglr", norm="directed"),
         network("uglr-plus", mean=True, sees_mask=True, carry=True),
+        network("uglr-plus", mean=True, carry=True, stem=1),
     ],
-    ids=["uglr", "ugtv-mlp", "directed", "uglr-plus-carry"],
+    ids=["uglr", "ugtv-mlp", "directed", "uglr-plus-carry", "uglr-plus-stem"],
 )
 def test_pieces_with_their_halo_give_the_whole(made):
     seen = observation()

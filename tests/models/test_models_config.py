@@ -20,6 +20,7 @@ PLUS = {"name": "uglr-plus"}
         ModelConfig("uglr", 1, **SMALL, keep_directions=True),
         ModelConfig("uglr-plus", 1, **SMALL, keep_directions=True),
         ModelConfig("uglr-plus", 1, **SMALL, mean=True, sees_mask=True, carry=True),
+        ModelConfig("uglr-plus", 1, **{**SMALL, "blocks": 3}, carry=True, stem=2),
         ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
         ModelConfig("uglr-plus", 3, **SMALL, norm="symmetric"),
         ModelConfig("uglr-plus", 3, **SMALL, bounds=[0, 1.5]),
@@ -43,7 +44,7 @@ def test_defaults_are_the_published_network():
         "features": 12, "maps": 48, "window": 5, "norm": "softmax", "laplacian": "combinatorial",
         "features_from": "cnn", "node_channels": 0, "checkpointing": False,
         "mean": False, "sees_mask": False, "carry": False, "bounds": None,
-        "keep_directions": False, "offset_scores": False,
+        "keep_directions": False, "offset_scores": False, "stem": 0,
     }  # fmt: skip
     assert build(config).config == UGTV().config == config
     assert UGLR().config == dataclasses.replace(config, name="uglr")
@@ -95,6 +96,10 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
             "laplacian must be 'combinatorial' with name='uglr-plus'",
         ),
         ({"carry": 1}, TypeError, "carry must be a bool, got int 1"),
+        ({**PLUS, "stem": 1}, ValueError, "stem must be 0 unless name='uglr-plus' and carry=True"),
+        ({**PLUS, "carry": True, "stem": 5}, ValueError, r"stem must be smaller than blocks \(5\)"),
+        ({**PLUS, "carry": True, "stem": -1}, ValueError, "stem must be at least 0, got -1"),
+        ({"stem": 1}, ValueError, "stem must be 0 .* got stem=1 with name='ugtv'"),
         ({"bounds": (0, 1)}, ValueError, "bounds must be None with name='ugtv', the published f"),
         ({**PLUS, "bounds": (1, 1)}, ValueError, "bounds must rise, got 1.0 and 1.0"),
         ({**PLUS, "bounds": [0, 1, 2]}, ValueError, r"bounds must be two numbers, got \[0, 1, 2"),

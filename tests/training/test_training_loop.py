@@ -263,6 +263,19 @@ def test_mixed_precision_trains_and_keeps_samples_exact(photos, tmp_path, precis
     assert result.best_psnr == pytest.approx(plain.best_psnr, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("precision", "capability", "warns"),
+    [("bf16-mixed", "AVX2", True), ("bf16-mixed", "AVX512", False), ("32-true", "AVX2", False)],
+)
+def test_half_precision_that_is_emulated_is_warned_of(
+    photos, tmp_path, monkeypatch, caplog, precision, capability, warns
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    train(tiny_config(photos, train={"precision": precision, "steps": 1}), tmp_path / "run")
+    assert ("use train.precision=32-true" in caplog.text) == warns
+
+
 def test_scaler_state_survives_a_resume(photos, tmp_path, monkeypatch):
     config = tiny_config(photos, train={"precision": "16-mixed"})
     train(config, tmp_path / "whole")

@@ -1,0 +1,30 @@
+"""The features of a block, of the kind and size that its network asks for."""
+
+from __future__ import annotations
+
+from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.nn import ImageFeatures, NodeFeatures
+
+
+def make_features(
+    config: ModelConfig, heads: int, features: int, *, mean: bool, carry: bool
+) -> ImageFeatures | NodeFeatures:
+    """New features of one block.
+
+    Args:
+        config: Size and form of the network.
+        heads: Feature vectors at each node.
+        features: Length of each.
+        mean: They also give a mean of the signal.
+        carry: They see the maps of the block before.
+    """
+    channels = config.in_channels
+    size = (channels + config.node_channels, heads, features, config.maps)
+    options = {
+        "mask_channels": channels if config.sees_mask else 0,
+        "mean_channels": channels if mean else 0,
+        "carry": carry,
+    }
+    if config.features_from == "cnn":
+        return ImageFeatures(*size, **options)
+    return NodeFeatures(*size, hops=2 if config.features_from == "gnn" else 0, **options)

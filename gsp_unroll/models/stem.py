@@ -1,0 +1,71 @@
+"""Blocks in front of those that restore: features of the first guess alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from gsp_unroll.models.block_result import BlockResult
+from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.models.features import make_features
+from gsp_unroll.topology import Topology
+
+
+class StemBlock(nn.Module):
+    r"""Hand on maps and leave the signal as it is: no graph, nothing to solve.
+
+    With the layers of :class:`~gsp_unroll.nn.ImageFeatures` (or ``NodeFeatures``), whose last
+    hidden layer is :math:`h`, and whose last layer :math:`F` has as many outputs:
+
+    .. math:: \text{maps}=\max\big(0,\,h+F(h)\big)
+
+    Args:
+        config: Size and form of the network.
+        carry: The features see the maps of the block before.
+    """
+
+    def __init__(self, config: ModelConfig, carry: bool) -> None:
+        super().__init__()
+        self.features = make_features(config, 1, config.maps, mean=False, carry=carry)
+        self.config = config
+
+    @property
+    def reach(self) -> int:
+        """Pixels over which the block sees: rows or columns, on the grid of an image."""
+        return self.features.reach(self.config.window)
+
+    @property
+    def hops(self) -> int:
+        """Edges over which the block sees on a general graph."""
+        return self.features.reach(3)
+
+    def learn(
+        self,
+        topology: Topology,
+        x: Tensor,
+        observed: Tensor,
+        attributes: Tensor | None,
+        carried: Tensor | None,
+    ) -> Tensor:
+        """Maps for the next block."""
+        seen = x if attributes is None else torch.cat([x, attributes], dim=1)
+        learned = self.features(seen, topology, observed, carried)
+        return (learned.maps + self.features.arrange(learned.features[:, 0], topology)).relu()
+
+    def forward(
+        self,
+        topology: Topology,
+        x: Tensor,
+        observed: Tensor,
+        attributes: Tensor | None = None,
+        carried: Tensor | None = None,
+    ) -> BlockResult:
+        """The signal as it came, and maps."""
+        seen = (topology, x, observed, attributes, carried)
+        if self.config.checkpointing and self.training:
+            # Nothing here is random: no state of a generator to keep.
+            maps = checkpoint(self.learn, *seen, use_reentrant=False, preserve_rng_state=False)
+        else:
+            maps = self.learn(*seen)
+        return BlockResult(x, maps=maps)
