@@ -1,4 +1,4 @@
-"""Write the tables of ``docs/experiments.md`` from ``ablations.json`` and ``softness.json``.
+"""Write the tables of ``docs/experiments.md`` from the results of three scripts.
 
 ``python benchmarks/experiments_page.py`` replaces what stands between ``<!-- table: NAME -->`` and
 ``<!-- end -->``.
@@ -58,20 +58,41 @@ def softness_table(result: dict[str, Any] | None, task: str) -> str:
         for row in result["rows"]
         if row["task"] == task
     ]
+    falls = ", ".join(f"{name} {fall:.1f}" for name, fall in result["roll_off"].items())
+    source = squares_source(result)
+    return f"{table(headers, lines)}\n\n{source} Luma falls by, dB: {falls or 'not measured'}."
+
+
+def left_out_table(result: dict[str, Any] | None) -> str:
+    """PSNR of each network, and what it loses without each of its blocks."""
+    if result is None:
+        return "Not measured yet."
+    blocks = sorted({int(number) for row in result["rows"] for number in row["without"]})
+    lines = []
+    for row in result["rows"]:
+        losses = {int(k): row["psnr"] - value for k, value in row["without"].items()}
+        cells = [f"{losses[number]:.2f}" if number in losses else "" for number in blocks]
+        lines.append([row["weights"], f"{row['psnr']:.2f}", *cells])
+    headers = ["weights", "PSNR, dB", *(f"lost without block {number}" for number in blocks)]
+    return f"{table(headers, lines)}\n\n{squares_source(result)}"
+
+
+def squares_source(result: dict[str, Any]) -> str:
+    """What was judged on, with which command, where and when."""
     facts = result["machine"]
-    source = (
+    return (
         f"PSNR `paper` in dB, central squares of {result['side']} x {result['side']} of "
         f"{result['images']} images. `{facts['command']}`, {facts['processor']}, "
         f"{facts['threads']} threads, torch {facts['packages']['torch']}, {facts['date']}."
     )
-    falls = ", ".join(f"{name} {fall:.1f}" for name, fall in result["roll_off"].items())
-    return f"{table(headers, lines)}\n\n{source} Luma falls by, dB: {falls or 'not measured'}."
 
 
 def main() -> None:
-    result, soft = (_read(RESULTS / f"{name}.json") for name in ("ablations", "softness"))
+    names = ("ablations", "softness", "left_out")
+    result, soft, left_out = (_read(RESULTS / f"{name}.json") for name in names)
     texts = {group: group_table(result, group) for group in GROUPS}
     texts |= {f"softness, {task}": softness_table(soft, task) for task in TASKS}
+    texts["blocks left out"] = left_out_table(left_out)
     machine = "Not measured yet."
     if result is not None:
         facts = result["machine"]

@@ -12,7 +12,7 @@ are.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from gsp_unroll.data.images import builtin_images, find_images, luma, read_image
 from gsp_unroll.data.sharpness import blur
 from gsp_unroll.evaluation.classical import MethodError
 from gsp_unroll.evaluation.methods import METHODS as KNOWN
-from gsp_unroll.evaluation.methods import Method, resolve_method
+from gsp_unroll.evaluation.methods import resolve_method
 from gsp_unroll.evaluation.metrics import mse
 from gsp_unroll.evaluation.protocols import decibel
 from gsp_unroll.observe import Task, observe
@@ -65,14 +65,19 @@ def roll_off(image: torch.Tensor) -> float:
     return float(10 * torch.log10(middle / high))
 
 
-def psnr(method: Method, task: Task, images: Sequence[torch.Tensor], sigma: float) -> float:
+def psnr(
+    restore: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    task: Task,
+    images: Sequence[torch.Tensor],
+    sigma: float = 0.0,
+) -> float:
     """PSNR in dB on images that are blurred by ``sigma`` pixels."""
     errors = []
     for image in images:
         truth = task.prepare(blur(image, sigma))
         mask = task.mask(*truth.shape[1:], seed=0).expand_as(truth)
         with torch.no_grad():
-            estimate = method.restore(observe(truth, mask), mask)
+            estimate = restore(observe(truth, mask), mask)
         errors.append(float(mse(estimate[None], truth[None])))
     return decibel(sum(errors) / len(errors))
 
@@ -88,7 +93,7 @@ def measure(
             raise
         print(f"{name} is left out: {error}")
         return None
-    values = [psnr(method, task, images, sigma) for sigma in sigmas]
+    values = [psnr(method.restore, task, images, sigma) for sigma in sigmas]
     print_table([name, *map(str, sigmas)], [["dB", *(f"{value:.2f}" for value in values)]])
     return {"task": task.name, "method": name, "psnr": values}
 

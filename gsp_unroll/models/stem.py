@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from gsp_unroll.models.block_result import BlockResult
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.features import make_features
+from gsp_unroll.models.recompute import recompute
 from gsp_unroll.topology import Topology
 
 
@@ -62,10 +62,5 @@ class StemBlock(nn.Module):
         carried: Tensor | None = None,
     ) -> BlockResult:
         """The signal as it came, and maps."""
-        seen = (topology, x, observed, attributes, carried)
-        if self.config.checkpointing and self.training:
-            # Nothing here is random: no state of a generator to keep.
-            maps = checkpoint(self.learn, *seen, use_reentrant=False, preserve_rng_state=False)
-        else:
-            maps = self.learn(*seen)
+        maps = recompute(self, self.learn, topology, x, observed, attributes, carried)
         return BlockResult(x, maps=maps)

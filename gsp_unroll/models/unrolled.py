@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Data
 
 from gsp_unroll import checks
@@ -20,6 +19,7 @@ from gsp_unroll.graphs.validate import check_observation, check_observed, signal
 from gsp_unroll.models.block_result import BlockResult
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.features import make_features
+from gsp_unroll.models.recompute import recompute
 from gsp_unroll.models.stem import StemBlock
 from gsp_unroll.nn import MahalanobisGraph
 from gsp_unroll.observe.fill import fill_in
@@ -139,10 +139,7 @@ class UnrolledBlock(nn.Module, ABC):
     ) -> Tensor:
         """``x = run(layer, weight, x)`` layer by layer, each recomputed in backward if asked."""
         for layer in self.layers:
-            if self.config.checkpointing and self.training:
-                x = checkpoint(run, layer, weight, x, use_reentrant=False)
-            else:
-                x = run(layer, weight, x)
+            x = recompute(self, run, layer, weight, x)
         return x
 
     def forward(
@@ -155,13 +152,7 @@ class UnrolledBlock(nn.Module, ABC):
     ) -> BlockResult:
         """The next signal, and what it was made with."""
         seen = (topology, x, observed, attributes, carried)
-        if self.config.checkpointing and self.training:
-            # Nothing here is random: no state of a generator to keep.
-            weight, mean, maps = checkpoint(
-                self.learn, *seen, use_reentrant=False, preserve_rng_state=False
-            )
-        else:
-            weight, mean, maps = self.learn(*seen)
+        weight, mean, maps = recompute(self, self.learn, *seen)
         if mean is None:
             restored = self.restore(topology, weight, x, observed)
         else:

@@ -127,11 +127,39 @@ def test_softness_is_measured_and_shown(load, photos, tmp_path):
     assert "bicubic" not in load("experiments_page").softness_table(result, "demosaic")
 
 
+def test_blocks_are_left_out_one_by_one(load, tmp_path):
+    size = {"blocks": 3, "layers": 1, "cg_steps": 2, "heads": 1, "features": 2, "maps": 4}
+    torch.manual_seed(0)
+    model = UGLRPlus(3, **size, carry=True, stem=1)
+    path = save_pretrained(model, tmp_path / "net.safetensors", {"task": "demosaic (CFA RGGB)"})
+    out = tmp_path / "left_out.json"
+    options = ["--quick", "--threads", "1", "--out", str(out), "--weights", str(path)]
+    script = load("left_out")
+    script.main(options)
+    [row] = json.loads(out.read_text())["rows"]
+    assert list(row["without"]) == ["2", "3"]
+    images = script.squares(None, 16)
+    task = script.Task.from_name("demosaic")
+
+    def whole():
+        return script.psnr(lambda y, mask: model(y[None], mask[None])[0], task, images)
+
+    assert row["psnr"] == pytest.approx(whole(), abs=1e-6)
+    with torch.no_grad():
+        model.blocks[2].skip.zero_()
+    assert row["without"]["3"] == pytest.approx(whole(), abs=1e-6)
+    assert row["without"]["3"] != row["psnr"] != row["without"]["2"]
+    text = load("experiments_page").left_out_table({**json.loads(out.read_text()), "side": 16})
+    losses = (f"{row['psnr'] - row['without'][number]:.2f}" for number in "23")
+    assert f"| {row['psnr']:.2f} | {' | '.join(losses)} |" in text
+
+
 def test_the_pages_have_a_place_for_every_table(load):
     page = load("experiments_page")
     text = page.PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- table: {group} -->" in text for group in load("ablations").GROUPS)
     assert all(f"<!-- table: softness, {task} -->" in text for task in load("softness").METHODS)
+    assert "<!-- table: blocks left out -->" in text
     page = load("results_page")
     text = page.PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- table: {name} -->" in text for name in page.tables())
