@@ -77,13 +77,17 @@ def training_memory(result: Result) -> Figure:
 
 def training_step(result: Result) -> Figure:
     """Where the native step spends its time."""
-    figure, axis = plt.subplots(figsize=(7, 1.8))
-    networks = result["networks"]
+    networks = {
+        named(network, mode): profile["parts"]
+        for network, measured in result["networks"].items()
+        for mode, profile in measured["profile"].items()
+    }
+    figure, axis = plt.subplots(figsize=(7, 0.9 + 0.45 * len(networks)))
     left = dict.fromkeys(networks, 0.0)
     parts = ("convolutions", "graph learning", "solver", "rest")
     shades = (OTHERS, LIGHT, OURS, "#dddddd")
     for part, colour in zip(parts, shades, strict=True):
-        shares = [100 * measured["profile"]["parts"][part] for measured in networks.values()]
+        shares = [100 * measured[part] for measured in networks.values()]
         axis.barh(list(networks), shares, left=list(left.values()), color=colour, label=part)
         for network, share in zip(networks, shares, strict=True):
             if share > 4:

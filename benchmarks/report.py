@@ -183,8 +183,9 @@ def training_step(result: Result) -> str:
             for name, timing in timings.items():
                 faster = f"{slowest / timing['median']:.1f}"
                 rows.append([network, name, batch, seconds(timing), faster])
-        parts = measured["profile"]["parts"]
-        shares.append([network, *(f"{100 * share:.0f} %" for share in parts.values())])
+        for mode, profile in measured["profile"].items():
+            parts = profile["parts"]
+            shares.append([named(network, mode), *(f"{100 * s:.0f} %" for s in parts.values())])
     text = table(["", "operators", "patches", "step, s", "x faster"], rows)
     return text + "\n\n" + table(["share of the native step", *parts], shares)
 
@@ -254,6 +255,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "saved_bytes": saved_bytes,
     "training_memory": training_memory,
     "training_step": training_step,
+    "training_step_avx2": training_step,
     "whole_image": whole_image,
     "several_processes": several_processes,
     "cuda_operators": cuda_operators,

@@ -3,8 +3,8 @@
 ``python benchmarks/training_step.py`` times forward + backward + Adam on the native operators and
 on gather-scatter ones, the same network otherwise, in turns. Plain gather-scatter under autograd
 does not fit with 8 patches: it is timed with one, beside native operators with one; the native step
-also with directions kept for backward. The profile follows every operation, and its backward, to
-the part of the network that called it.
+also with directions kept for backward. The profile of both native steps follows every operation,
+and its backward, to the part of the network that called it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from networks import MESSAGES, TrainingStep
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
+# Modes of the native step.
+KEPT = ("plain", "directions kept")
 PARTS = ("convolutions", "graph learning", "solver", "rest")
 
 
-def profile_step(step: TrainingStep) -> dict[str, float]:
+def profile_step(step: TrainingStep) -> dict[str, dict[str, float]]:
     """Share of each of :data:`PARTS` in one step, and the ten largest operations in them."""
     step()
     with _labelled(step.model), profile(activities=[ProfilerActivity.CPU]) as profiler:
@@ -118,11 +120,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for batch, baseline in ((args.batch, "gather_scatter"), (1, MESSAGES)):
             steps = {
                 named(name, mode): TrainingStep(network, name, batch, side, mode, args.quick)
-                for name, mode in (
-                    ("native", "plain"), ("native", "directions kept"), (baseline, "plain")
-                )
+                for name, mode in (*(("native", mode) for mode in KEPT), (baseline, "plain"))
                 if name == "native" or not args.native
-            }  # fmt: skip
+            }
             _check_equal(steps)
             timings[str(batch)] = measure_all(steps, **repeats)
             slowest = max(timing.median for timing in timings[str(batch)].values())
@@ -130,17 +130,19 @@ def main(argv: Sequence[str] | None = None) -> None:
                 faster = slowest / timing.median
                 rows.append([f"{network} {name}", batch, str(timing), f"{faster:.2f}"])
             del steps
-        step = TrainingStep(network, "native", args.batch, side, quick=args.quick)
-        measured = profile_step(step)
-        results[network] = {"steps": timings, "profile": measured}
-        parts = [f"{100 * measured['parts'][part]:.0f} %" for part in PARTS]
-        shares.append([network, *parts])
+        profiles = {}
+        for mode in KEPT:
+            step = TrainingStep(network, "native", args.batch, side, mode, args.quick)
+            profiles[mode] = profile_step(step)
+            parts = [f"{100 * profiles[mode]['parts'][part]:.0f} %" for part in PARTS]
+            shares.append([named(network, mode), *parts])
+        results[network] = {"steps": timings, "profile": profiles}
     print_table(["training step", "patches", "time", "faster"], rows)
     print()
     print_table(["share of the native step", *PARTS], shares)
     for network, result in results.items():
         print(f"\nlargest operations of {network}")
-        for name, share in result["profile"]["largest"].items():
+        for name, share in result["profile"]["plain"]["largest"].items():
             print(f"  {100 * share:5.1f} %  {name}")
     write_json(args.out, {"batch": args.batch, "side": side, "networks": results})
     print(f"wrote {args.out}")

@@ -159,12 +159,14 @@ def _machine(device: str) -> dict[str, object]:
 
 
 def processor() -> str:
-    """Name of the CPU."""
+    """Name of the CPU and the widest instructions that it has, e.g. ``"AMD EPYC (AVX512)"``."""
+    name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+                name = line.split(":", 1)[1].strip()
+                break
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _version(package: str) -> str | None:
