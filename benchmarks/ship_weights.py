@@ -88,7 +88,7 @@ def training(metadata: dict[str, str]) -> str:
     rows = [[key, *(part.get(key) or "" for part in history)] for key in keys]
     text = table(["", *(f"run {k + 1}" for k in range(len(history)))], rows)
     chosen = metadata.get("validation")
-    share, runs = metadata.get("share"), metadata.get("runs")
+    share, runs = metadata.get("share"), history[-1].get("side_by_side")
     mean = f" They are the mean of the last {runs} runs, side by side." if runs else ""
     mean += f" What ships is {share} of them and the rest of those before." if share else ""
     return (
@@ -147,10 +147,14 @@ def of_runs(runs: Sequence[Path]) -> tuple[UnrolledNetwork, dict[str, str]]:
     metadata = {**every[0], "config": (runs[0] / "config.yaml").read_text(encoding="utf-8")}
     if len(runs) > 1:
         histories = [json.loads(one["history"]) for one in every]
-        if any(history[:-1] != histories[0][:-1] for history in histories):
+        past = histories[0][:-1]
+        if not past or any(history[:-1] != past for history in histories):
             raise ValueError("runs must have begun with the same weights for a mean of them")
-        last = [history[-1] for history in histories]
-        metadata |= {"history": json.dumps(histories[0][:-1] + last), "runs": str(len(runs))}
+        if any(model.config != models[0].config for model in models):
+            forms = ", ".join(str(model.config) for model in models)
+            raise ValueError(f"runs must have networks of one form for a mean of them, got {forms}")
+        last = [{**history[-1], "side_by_side": len(runs)} for history in histories]
+        metadata["history"] = json.dumps(past + last)
         metadata.pop("validation", None)  # of the first alone
     return mean(models, [1 / len(models)] * len(models)), metadata
 

@@ -117,7 +117,9 @@ def halo_errors(model: UnrolledNetwork, image: Tensor, quick: bool) -> list[dict
     side = 128 if quick else 256
     image = image[:, :side, :side]
     whole = restore(image, model, PATTERN, max_memory="100GB")
-    reach = model.blocks[-1].reach
+    # Blocks that hand on their maps run together on a tile.
+    together = model.blocks if model.config.carry else model.blocks[-1:]
+    reach = sum(block.reach for block in together)
     rows = []
     for halo in sorted({h for h in (4, 8, 16, 24, 32, 48, 64) if h < reach} | {reach}):
         tile = max(side // 2 - halo, 1)

@@ -1,5 +1,7 @@
 """The same numbers on a CUDA device as on the CPU."""
 
+import functools
+
 import pytest
 import torch
 from helpers import (
@@ -223,7 +225,9 @@ def test_networks_in_value_and_gradients(network):
         close(ours, reference, 1e-8)
 
 
-@pytest.mark.parametrize("network", [UGLR, UGTV, uglr_plus_with_all])
+@pytest.mark.parametrize(
+    "network", [UGLR, UGTV, uglr_plus_with_all, functools.partial(uglr_plus_with_all, stem=1)]
+)
 def test_captured_blocks_give_the_same_values_and_gradients(network):
     model = network(3, **SMALL).double().cuda()
     captured = capture_blocks(model)

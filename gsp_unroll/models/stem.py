@@ -50,8 +50,8 @@ class StemBlock(nn.Module):
     ) -> Tensor:
         """Maps for the next block."""
         seen = x if attributes is None else torch.cat([x, attributes], dim=1)
-        learned = self.features(seen, topology, observed, carried)
-        return (learned.maps + self.features.arrange(learned.features[:, 0], topology)).relu()
+        hidden = self.features.hidden(seen, topology, observed, carried)
+        return (hidden + self.features.net[-1](hidden)).relu_()
 
     def forward(
         self,

@@ -219,6 +219,7 @@ class UnrolledNetwork(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
+        # Only the last block surely has this one: those of a stem do not.
         return self.blocks[-1].skip.device
 
     @property
@@ -391,6 +392,7 @@ class UnrolledNetwork(nn.Module, ABC):
         return (
             f"in_channels={c.in_channels}, blocks={c.blocks}, layers={c.layers}, "
             f"cg_steps={c.cg_steps}, heads={c.heads}, features={c.features}, norm={c.norm!r}"
+            + (f", stem={c.stem}" if c.stem else "")
         )
 
 

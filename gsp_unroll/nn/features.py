@@ -78,16 +78,16 @@ class _Features(nn.Module, ABC):
         """A factor for each channel."""
 
     @abstractmethod
-    def arrange(self, x: Tensor, topology: Topology) -> Tensor:
+    def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
         """``[B, C, N]`` as the layers want it."""
 
     @abstractmethod
     def _flat(self, x: Tensor) -> Tensor:
-        """Inverse of :meth:`arrange`."""
+        """Inverse of :meth:`_arrange`."""
 
     def _seen(self, x: Tensor, topology: Topology) -> Tensor:
         """What the first layer sees, arranged."""
-        return self.arrange(x, topology)
+        return self._arrange(x, topology)
 
     def forward(
         self,
@@ -96,7 +96,24 @@ class _Features(nn.Module, ABC):
         observed: Tensor | None = None,
         carried: Tensor | None = None,
     ) -> Learned:
-        """Features of each node.
+        """Features of each node; arguments as in :meth:`hidden`."""
+        hidden = self.hidden(x, topology, observed, carried)
+        features = self._flat(self.net[-1](hidden)).unflatten(1, (self.heads, self.features))
+        mean = None
+        if self.mean is not None:
+            # A part of the signal, not of the features: half precision would show.
+            with torch.autocast(x.device.type, enabled=False):
+                mean = self._flat(self.mean(planar.full_precision(hidden)))
+        return Learned(features, mean, hidden)
+
+    def hidden(
+        self,
+        x: Tensor,
+        topology: Topology,
+        observed: Tensor | None = None,
+        carried: Tensor | None = None,
+    ) -> Tensor:
+        """The last hidden layer, ``maps`` of :class:`Learned`.
 
         Args:
             x: Signal and attributes ``[B, in_channels, N]``.
@@ -114,18 +131,12 @@ class _Features(nn.Module, ABC):
             raise ValueError("carried must be given to features with carry, got None")
         hidden = self.net[0](self._seen(x, topology))
         if self.mask is not None:
-            hidden = hidden + self.mask(self.arrange(observed.to(x.dtype), topology))
+            hidden = hidden + self.mask(self._arrange(observed.to(x.dtype), topology))
         if self.carry is not None:
             hidden = hidden + self.carry * carried
         for layer in self.net[1:-1]:
             hidden = layer(hidden)
-        features = self._flat(self.net[-1](hidden)).unflatten(1, (self.heads, self.features))
-        mean = None
-        if self.mean is not None:
-            # A part of the signal, not of the features: half precision would show.
-            with torch.autocast(x.device.type, enabled=False):
-                mean = self._flat(self.mean(planar.full_precision(hidden)))
-        return Learned(features, mean, hidden)
+        return hidden
 
 
 class ImageFeatures(_Features):
@@ -184,8 +195,7 @@ class ImageFeatures(_Features):
         del window
         return sum(isinstance(layer, nn.Conv2d) for layer in self.net)
 
-    def arrange(self, x: Tensor, topology: Topology) -> Tensor:
-        """``[B, C, N]`` as an image ``[B, C, H, W]``."""
+    def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
         if not isinstance(topology, Grid):
             raise TypeError(
                 f"convolutional features need a Grid, got {type(topology).__name__}: images of one "
@@ -253,8 +263,7 @@ class NodeFeatures(_Features):
         """Pixels over which the signal still changes a feature, on a grid with this window."""
         return self.hops * (window // 2)
 
-    def arrange(self, x: Tensor, topology: Topology) -> Tensor:
-        """``[B, C, N]`` as ``[B, N, C]``."""
+    def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
         del topology
         return x.mT
 
@@ -270,4 +279,4 @@ class NodeFeatures(_Features):
                 last = rounds[-1]
                 # P x = x - D^-1 L x; an isolated node keeps its own value.
                 rounds.append(last - planar.laplacian(topology, ones, last) / degree)
-        return self.arrange(torch.cat(rounds, dim=1), topology)
+        return self._arrange(torch.cat(rounds, dim=1), topology)

@@ -123,7 +123,8 @@ class TrainConfig:
         steps: Optimiser steps of the whole run.
         init: Weights to start from: a path, or a name of ``gsp_unroll.models.shipped_weights``;
             null = at random. The optimiser starts anew. They may have fewer blocks and layers and,
-            with ``model.offset_scores``, a narrower window.
+            with ``model.offset_scores``, a narrower window; with ``model.stem`` their first blocks
+            become a stem.
         max_minutes: Time budget. The schedule then follows ``max(step/steps, elapsed/budget)``, so
             a budgeted run depends on the speed of the machine: it is not step-deterministic.
         batch: Patches per step over *all* processes; each takes an equal share.

@@ -52,14 +52,18 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     ]
     if differing:
         raise ValueError(
-            f"train.init {weights!r} is of a network of another form ({'; '.join(differing)})"
+            f"weights {weights!r} are of a network of another form ({'; '.join(differing)})"
+        )
+    if theirs["blocks"] <= ours["stem"]:
+        raise ValueError(
+            f"stem must be smaller than the number of blocks of the weights {weights!r} "
+            f"({theirs['blocks']}), which would lose all that restore, got {ours['stem']}"
         )
     for k, block in enumerate(network.blocks):
         given = source.blocks[min(k, theirs["blocks"] - 1)].state_dict()
-        if k < ours["stem"]:
-            if k >= theirs["stem"]:
-                given = _as_stem(block, given)
-        else:
+        if theirs["stem"] <= k < ours["stem"]:
+            given = _as_stem(block, given)
+        elif k >= ours["stem"]:
             if ours["name"] != theirs["name"]:
                 given = {key: v for key, v in given.items() if not key.startswith("layers.")}
             else:
@@ -70,7 +74,7 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
                     given.get(_SCORES), ours["heads"], theirs["window"], ours["window"]
                 )
         block.load_state_dict({**block.state_dict(), **given})
-        if k >= max(theirs["blocks"], ours["stem"]):
+        if k >= theirs["blocks"]:
             nn.init.zeros_(block.skip)
     return json.loads(pretrained_metadata(weights).get("history", "[]"))
 

@@ -312,8 +312,16 @@ def test_the_mean_of_several_runs_becomes_shipped_weights(load, tmp_path, monkey
     assert "1.6 hours" in card
     assert "They are the mean of the last 2 runs, side by side. What ships is 0.5 of them" in card
     assert "30 dB" not in card
+    assert [part.get("side_by_side") for part in json.loads(metadata["history"])] == [None, 2, 2]
+    metadata = pretrained_metadata(runs[0] / "best.safetensors")
+    other = UGLRPlus(3, **size, carry=True, stem=1, window=3)
+    save_pretrained(other, runs[1] / "best.safetensors", {**metadata})
+    with pytest.raises(ValueError, match=r"networks of one form .* window=5.* window=3"):
+        script.main()
+    # Two runs from nothing have nothing in common.
     metadata = {"task": "demosaic (CFA RGGB)", "history": json.dumps([{"minutes": 1.0}])}
-    save_pretrained(models[1], runs[1] / "best.safetensors", metadata)
+    for run in runs:
+        save_pretrained(models[1], run / "best.safetensors", metadata)
     with pytest.raises(ValueError, match="runs must have begun with the same weights"):
         script.main()
 

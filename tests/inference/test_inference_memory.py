@@ -91,8 +91,11 @@ def test_a_block_needs_no_more_than_its_formula(network, change):
     assert bytes_per_pixel(block) <= 3 * used
 
 
-def test_blocks_that_hand_on_their_maps_need_no_more_than_the_formula():
-    model = uglr_plus_with_all(blocks=3, layers=1, cg_steps=2).eval()
+@pytest.mark.parametrize(
+    "change", [{}, {"stem": 2}, {"stem": 2, "heads": 1, "features": 1, "window": 3}], ids=str
+)
+def test_blocks_that_hand_on_their_maps_need_no_more_than_the_formula(change):
+    model = uglr_plus_with_all(**{"blocks": 3, "layers": 1, "cg_steps": 2, **change}).eval()
     side = 48
     y, mask = torch.rand(1, 3, side, side), CFA("RGGB").mask(side, side)
     with torch.inference_mode():

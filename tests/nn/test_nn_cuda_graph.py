@@ -99,6 +99,17 @@ def test_each_kind_of_input_is_recorded_once(monkeypatch):
         _ = captured.nothing
 
 
+def test_a_block_of_a_stem_is_captured_too(monkeypatch):
+    monkeypatch.setattr(cuda_graph, "Recording", Repeat)
+    block = uglr_plus_with_all(1, **{**SMALL, "blocks": 2}, stem=1).blocks[0]
+    x, observed = torch.rand(2, 1, 20), (torch.arange(20) % 2 == 0).expand(2, 1, 20)
+    arguments = Grid(4, 5, 3), x, observed
+    result = cuda_graph.CapturedBlock(block)(*arguments)
+    assert torch.equal(result.estimate, x)
+    assert torch.equal(result.maps, block(*arguments).maps)
+    assert result.weight is result.mean is None
+
+
 def test_the_copy_shares_parameters_and_leaves_the_network_alone(monkeypatch):
     monkeypatch.setattr(cuda_graph, "Recording", Repeat)
     network = UGLR(1, **SMALL)
