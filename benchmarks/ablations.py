@@ -40,6 +40,7 @@ QUICK = [
 ]  # fmt: skip
 
 PLUS = ["model.name=uglr-plus", "model.features=11"]
+CARRY = [*PLUS, "model.mean=true", "model.sees_mask=true", "model.carry=true"]
 
 # Group -> row -> what is changed. The first row of a group is the base, where it is part of it.
 GROUPS: dict[str, dict[str, list[str]]] = {
@@ -52,12 +53,7 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "none": PLUS,
         "mean": [*PLUS, "model.mean=true"],
         "mean, mask": [*PLUS, "model.mean=true", "model.sees_mask=true"],
-        "mean, mask, maps": [
-            *PLUS,
-            "model.mean=true",
-            "model.sees_mask=true",
-            "model.carry=true",
-        ],
+        "mean, mask, maps": CARRY,
         "mean, scores": [*PLUS, "model.mean=true", "model.offset_scores=true"],
         "mean, scores, window 7": [
             *PLUS,
@@ -65,6 +61,11 @@ GROUPS: dict[str, dict[str, list[str]]] = {
             "model.offset_scores=true",
             "model.window=7",
         ],
+    },
+    "stem": {
+        "2 blocks": CARRY,
+        "a stem of 1, 2 blocks": [*CARRY, "model.blocks=3", "model.stem=1"],
+        "3 blocks": [*CARRY, "model.blocks=3"],
     },
     "optimiser": {
         "Adam": [],
