@@ -134,6 +134,10 @@ class TrainConfig:
         warmup: Steps of linear warm-up (in a time-budgeted run, at most 5 % of the schedule).
         loss: ``"mse"``, ``"l1"``, or ``"rmse"``: the mean over patches of the root of their mean
             squared error, in which smooth patches count for more than in ``"mse"``.
+        teacher: A method to learn from beside the truth, by a name as ``evaluate --methods`` knows
+            them, or the path of weights, see :class:`gsp_unroll.training.teacher.Teacher`; null =
+            none.
+        teacher_share: Share of the teacher in what is learned, in (0, 1]; 0 without one.
         clip: Largest norm of the gradient; null = no clipping.
         ema: Decay of the exponential moving average of the weights, which is what is saved and
             evaluated; 0 = the last weights.
@@ -160,6 +164,8 @@ class TrainConfig:
     final_lr: float = 0.01
     warmup: int = 500
     loss: Loss = "mse"
+    teacher: str | None = None
+    teacher_share: float = 0.0
     clip: float | None = 1.0
     ema: float = 0.999
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -184,6 +190,12 @@ class TrainConfig:
             if getattr(self, name) is not None:
                 in_range(name, getattr(self, name), 0.0, open_low=True)
         in_range("final_lr", self.final_lr, 0.0, 1.0)
+        in_range("teacher_share", self.teacher_share, 0.0, 1.0)
+        if (self.teacher is None) != (self.teacher_share == 0):
+            raise ValueError(
+                "teacher and teacher_share must be given together, got "
+                f"teacher={self.teacher!r}, teacher_share={self.teacher_share!r}"
+            )
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
 

@@ -39,6 +39,7 @@ from gsp_unroll.training.schedule import learning_rate, progress
 from gsp_unroll.training.schema import to_mapping
 from gsp_unroll.training.signals import StopRequest, TrainingInterrupted
 from gsp_unroll.training.sources import load_held_out, split_images
+from gsp_unroll.training.teacher import Teacher
 from gsp_unroll.training.validate import psnr, squared_errors
 
 logger = logging.getLogger(__name__)
@@ -197,6 +198,10 @@ class _Trainer:
         self._past: list[dict[str, Any]] = []
         if config.train.init is not None and not resumed:
             self._past = start_from(self.network, config.train.init)
+        self.teacher: Teacher | None = None
+        if config.train.teacher is not None:
+            share, task = config.train.teacher_share, config.task.build()
+            self.teacher = Teacher(config.train.teacher, share, task, self.fabric.device)
         self.averaged = build(config.model).to(self.fabric.device).eval()
         parameters = self.network.parameters()
         self.inner = make_optimizer(config.train.optimizer, parameters, config.train.lr)
@@ -331,7 +336,10 @@ class _Trainer:
         batch = {name: value.to(self.fabric.device) for name, value in batch.items()}
         self.network.train()
         error = self.model(batch["y"], batch["mask"]).float() - batch["truth"]
-        loss = (batch["weight"] * patch_loss(error, options.loss)).mean()
+        wanted = error
+        if self.teacher is not None:
+            wanted = error - self.teacher.correction(batch["y"], batch["mask"], batch["truth"])
+        loss = (batch["weight"] * patch_loss(wanted, options.loss)).mean()
         self.fabric.backward(loss)
         limit = math.inf if options.clip is None else options.clip
         norm = float(
@@ -341,7 +349,7 @@ class _Trainer:
         )
         finite = math.isfinite(norm)
         loss_value = squared_value = float(loss.detach())
-        if options.loss != "mse":
+        if wanted is not error or options.loss != "mse":
             squared = patch_loss(error.detach(), "mse")
             squared_value = float((batch["weight"] * squared).mean())
         if finite or self.scaler is not None:
@@ -534,6 +542,8 @@ class _Trainer:
             "blur": config.data.blur,
             "candidates": config.data.candidates,
             "loss": config.train.loss,
+            "teacher": config.train.teacher,
+            "teacher_share": config.train.teacher_share,
             "optimizer": config.train.optimizer,
             "lr": config.train.lr,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

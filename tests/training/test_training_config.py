@@ -62,7 +62,8 @@ def test_demo_sections_shrink_and_change_nothing_else(file):
     assert demo.model.blocks < full.model.blocks
     assert demo.task == full.task
     changed = differing_keys(vars(full.model), vars(demo.model))
-    assert set(changed) <= {"blocks", "layers", "cg_steps", "checkpointing"}
+    assert set(changed) <= {"blocks", "stem", "layers", "cg_steps", "checkpointing"}
+    assert demo.model.stem <= full.model.stem  # it is some of the blocks
 
 
 def test_values_and_types(path):
