@@ -4,7 +4,8 @@
 
 Takes the gradient of the loss on single patches, then draws from them as `PatchDataset` does with
 ``candidates``. The noise is the variance of the weighted gradient of one drawn patch, all
-parameters together; a batch of ``n`` patches has one n-th of it.
+parameters together; a batch of ``n`` patches has one n-th of it. With ``--teacher`` the loss is
+that of a network that also learns from another method.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from gsp_unroll.data.images import find_images
 from gsp_unroll.data.patches import PatchDataset
 from gsp_unroll.models import load_pretrained
 from gsp_unroll.observe import Task
+from gsp_unroll.training.teacher import Teacher
 
 
-def gradients(model: nn.Module, dataset: PatchDataset) -> tuple[np.ndarray, float, np.ndarray]:
+def gradients(
+    model: nn.Module, dataset: PatchDataset, teacher: Teacher | None = None
+) -> tuple[np.ndarray, float, np.ndarray]:
     """Squared gradient of each patch, that of their mean, and the difficulties.
 
     The second is without bias: what a mean of few keeps of their noise is taken away.
@@ -36,7 +40,8 @@ def gradients(model: nn.Module, dataset: PatchDataset) -> tuple[np.ndarray, floa
     for index in range(len(dataset)):
         item = dataset[index]
         y, mask, truth = (item[key][None] for key in ("y", "mask", "truth"))
-        loss = (model(y, mask) - truth).square().mean()
+        wanted = truth if teacher is None else truth + teacher.correction(y, mask, truth)
+        loss = (model(y, mask) - wanted).square().mean()
         gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)]).double()
         total += gradient
         squares.append(float(gradient.square().sum()))
@@ -70,18 +75,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--recolour", type=float, default=0.0)
     parser.add_argument("--candidates", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--blur", type=float, default=0.0)
+    parser.add_argument("--teacher", help="a method as `evaluate --methods` knows them")
+    parser.add_argument("--teacher-share", type=float, default=0.5)
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
+    task, teacher = Task.from_name(options.task), None
+    if options.teacher is not None:
+        teacher = Teacher(options.teacher, options.teacher_share, task, torch.device("cpu"))
     dataset = PatchDataset(
         find_images(options.data),
-        Task.from_name(options.task),
+        task,
         patch=options.patch,
         length=options.patches,
         saturation=options.saturation,
         recolour=options.recolour,
+        blur=options.blur,
     )
-    measured = gradients(load_pretrained(options.weights).train(), dataset)
+    measured = gradients(load_pretrained(options.weights).train(), dataset, teacher)
     plain = noise(*measured, candidates=1)
+    print(f"noise {plain:.2e}, squared norm of the mean gradient {measured[1]:.2e}")
     rows = []
     for count in options.candidates:
         gain = plain / noise(*measured, candidates=count)

@@ -326,7 +326,7 @@ def test_the_mean_of_several_runs_becomes_shipped_weights(load, tmp_path, monkey
         script.main()
 
 
-def test_noise_of_gradients_under_importance_sampling(load, photos, capsys):
+def test_noise_of_gradients_under_importance_sampling(load, photos, tmp_path):
     script = load("gradient_noise")
     torch.manual_seed(0)
     model = UGLR(3, blocks=1, layers=1, cg_steps=2, heads=1, features=2, maps=4)
@@ -344,6 +344,11 @@ def test_noise_of_gradients_under_importance_sampling(load, photos, capsys):
     assert mean == pytest.approx(float(expected), rel=1e-3)
     assert squares == pytest.approx([float(g @ g) for g in single], rel=1e-3)
     assert (hardness > 0).all()
+    # Taught by itself alone, a network has nothing to learn.
+    path = save_pretrained(model.eval(), tmp_path / "net.safetensors")
+    teacher = script.Teacher(str(path), 1.0, dataset.task, torch.device("cpu"))
+    squares, mean, _ = script.gradients(model, dataset, teacher)
+    assert max(squares) < 1e-12
     assert script.noise(np.ones(4), 0.25, np.ones(4), 3, draws=50) == pytest.approx(0.75)
     # One hard patch in ten, which has all of the gradient.
     squares = np.array([1.0] + 9 * [1e-6])
