@@ -15,10 +15,9 @@ class Teacher:
     .. math:: t=(1-a)\,x+a\,\hat x
 
     with the truth :math:`x`, the estimate :math:`\hat x` of the teacher, and its share :math:`a`.
-    A truth holds detail that its samples do not tell; the estimate of a good method does not, so
-    that gradients have less noise, and it knows of the images that the method was trained on
-    (distillation; Hinton, Vinyals and Dean, 2015). Where both err independently a network between
-    them is better than either.
+    A truth holds detail that its samples do not tell; the estimate of a good method does not, and
+    it knows of the images that the method was trained on (distillation; Hinton, Vinyals and Dean,
+    2015). What the teacher does less well is learned, too.
 
     Args:
         method: A name as ``evaluate --methods`` knows them, or the path of weights.
