@@ -54,9 +54,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--side", type=int, default=128, help="of the squares, in pixels")
     args = options.parse_args(argv)
     torch.set_num_threads(args.threads)
-    images = squares(args.data, 16 if args.quick else args.side)
+    side = 16 if args.quick else args.side
+    images = squares(args.data, side)
     rows = [measure(weights, images) for weights in args.weights or shipped_weights()]
-    write_json(args.out, {"images": len(images), "side": args.side, "rows": rows})
+    write_json(args.out, {"images": len(images), "side": side, "rows": rows})
 
 
 if __name__ == "__main__":
