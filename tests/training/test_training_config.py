@@ -18,8 +18,8 @@ PARAMETERS = {
     "ugtv.yaml": 323_435,
     "uglr_interpolate.yaml": 319_090,
     "ugtv_interpolate.yaml": 319_115,
-    "uglr_plus.yaml": 321_750,
-    "finetune.yaml": 321_750,
+    "uglr_plus.yaml": 323_322,
+    "finetune.yaml": 323_322,
     "uglr_plus_interpolate.yaml": 317_392,
     "uglr_interpolate_small.yaml": 40_203,
     "ablation.yaml": 128_684,
@@ -62,8 +62,7 @@ def test_demo_sections_shrink_and_change_nothing_else(file):
     assert demo.model.blocks < full.model.blocks
     assert demo.task == full.task
     changed = differing_keys(vars(full.model), vars(demo.model))
-    assert set(changed) <= {"blocks", "stem", "layers", "cg_steps", "checkpointing"}
-    assert demo.model.stem <= full.model.stem  # it is some of the blocks
+    assert set(changed) <= {"blocks", "layers", "cg_steps", "checkpointing"}
 
 
 def test_values_and_types(path):
