@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from measure import print_table
-from ship_weights import mixed, of_runs
+from ship_weights import begun_with, mean, of_runs
 from torch import nn
 
 from gsp_unroll.data.colours import recolour, saturate
@@ -75,10 +75,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     after, _ = of_runs(options.run)
+    before = begun_with(options.name, after.config)
     sets = validation_sets(load_config(options.run[0] / "config.yaml"), options.validation)
     rows = []
     for share in options.shares:
-        model = mixed(options.name, after, share)
+        model = mean([before, after], [1 - share, share])
         scores = [validate(model, items) for items in sets.values()]
         scores.append(sum(scores) / len(scores))
         rows.append([f"{share:g}", *(f"{score:.2f}" for score in scores)])

@@ -59,8 +59,8 @@ def softness_table(result: dict[str, Any] | None, task: str) -> str:
         if row["task"] == task
     ]
     falls = ", ".join(f"{name} {fall:.1f}" for name, fall in result["roll_off"].items())
-    source = squares_source(result)
-    return f"{table(headers, lines)}\n\n{source} Luma falls by, dB: {falls or 'not measured'}."
+    judged = squares_source(result)
+    return f"{table(headers, lines)}\n\n{judged} Luma falls by, dB: {falls or 'not measured'}."
 
 
 def left_out_table(result: dict[str, Any] | None) -> str:
@@ -79,11 +79,18 @@ def left_out_table(result: dict[str, Any] | None) -> str:
 
 def squares_source(result: dict[str, Any]) -> str:
     """What was judged on, with which command, where and when."""
-    facts = result["machine"]
     return (
         f"PSNR `paper` in dB, central squares of {result['side']} x {result['side']} of "
-        f"{result['images']} images. `{facts['command']}`, {facts['processor']}, "
-        f"{facts['threads']} threads, torch {facts['packages']['torch']}, {facts['date']}."
+        f"{result['images']} images. {source(result)}"
+    )
+
+
+def source(result: dict[str, Any]) -> str:
+    """With which command, where and when."""
+    facts = result["machine"]
+    return (
+        f"`{facts['command']}`, {facts['processor']}, {facts['threads']} threads, torch "
+        f"{facts['packages']['torch']}, {facts['date']}."
     )
 
 
@@ -95,13 +102,8 @@ def main() -> None:
     texts["blocks left out"] = left_out_table(left_out)
     machine = "Not measured yet."
     if result is not None:
-        facts = result["machine"]
         trained, judged = result["rows"][-1]["images"][:2]
-        machine = (
-            f"Trained on {trained}, judged on {judged}. `{facts['command']}`, "
-            f"{facts['processor']}, {facts['threads']} threads, torch "
-            f"{facts['packages']['torch']}, {facts['date']}."
-        )
+        machine = f"Trained on {trained}, judged on {judged}. {source(result)}"
     fill_page(PAGE, {**texts, "machine": machine})
 
 

@@ -129,14 +129,11 @@ def for_use(model: UnrolledNetwork) -> UnrolledNetwork:
     return network(config, model.state_dict())
 
 
-def mixed(before: str, after: UnrolledNetwork, share: float) -> UnrolledNetwork:
-    """A network as ``after`` with weights ``(1 - share) before + share after``.
-
-    ``before`` is a name or path; if its form is another one, ``after`` may have begun with it.
-    """
-    old = build(after.config)
-    start_from(old, before)
-    return mean([old, after], [1 - share, share])
+def begun_with(weights: str, config: ModelConfig) -> UnrolledNetwork:
+    """The network of ``config`` as a run begins that starts from ``weights``, a name or a path."""
+    model = build(config)
+    start_from(model, weights)
+    return model
 
 
 def of_runs(runs: Sequence[Path]) -> tuple[UnrolledNetwork, dict[str, str]]:
@@ -186,7 +183,8 @@ def main() -> None:
     if options.run is not None:
         model, metadata = of_runs(options.run)
         if options.share != 1:
-            model = mixed(str(path), model, options.share)
+            before = begun_with(str(path), model.config)
+            model = mean([before, model], [1 - options.share, options.share])
             metadata["share"] = f"{options.share:g}"
             # Runs that go on from here inherit it.
             history = json.loads(metadata["history"])

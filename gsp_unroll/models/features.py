@@ -1,6 +1,9 @@
-"""The features of a block, of the kind and size that its network asks for."""
+"""The features of a block, of the kind and size that its network asks for, and what they see."""
 
 from __future__ import annotations
+
+import torch
+from torch import Tensor
 
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.nn import ImageFeatures, NodeFeatures
@@ -28,3 +31,8 @@ def make_features(
     if config.features_from == "cnn":
         return ImageFeatures(*size, **options)
     return NodeFeatures(*size, hops=2 if config.features_from == "gnn" else 0, **options)
+
+
+def with_attributes(x: Tensor, attributes: Tensor | None) -> Tensor:
+    """What features see: the signal ``[B, C, N]`` and, if given, attributes ``[B, A, N]``."""
+    return x if attributes is None else torch.cat([x, attributes], dim=1)

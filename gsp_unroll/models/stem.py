@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from gsp_unroll.models.block_result import BlockResult
 from gsp_unroll.models.config import ModelConfig
-from gsp_unroll.models.features import make_features
+from gsp_unroll.models.features import make_features, with_attributes
 from gsp_unroll.models.recompute import recompute
 from gsp_unroll.topology import Topology
 
@@ -49,7 +48,7 @@ class StemBlock(nn.Module):
         carried: Tensor | None,
     ) -> Tensor:
         """Maps for the next block."""
-        seen = x if attributes is None else torch.cat([x, attributes], dim=1)
+        seen = with_attributes(x, attributes)
         hidden = self.features.hidden(seen, topology, observed, carried)
         return (hidden + self.features.net[-1](hidden)).relu_()
 

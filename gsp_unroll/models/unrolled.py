@@ -18,7 +18,7 @@ from gsp_unroll import checks
 from gsp_unroll.graphs.validate import check_observation, check_observed, signal_and_mask
 from gsp_unroll.models.block_result import BlockResult
 from gsp_unroll.models.config import ModelConfig
-from gsp_unroll.models.features import make_features
+from gsp_unroll.models.features import make_features, with_attributes
 from gsp_unroll.models.recompute import recompute
 from gsp_unroll.models.stem import StemBlock
 from gsp_unroll.nn import MahalanobisGraph
@@ -126,7 +126,7 @@ class UnrolledBlock(nn.Module, ABC):
         carried: Tensor | None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Graphs ``[B, heads, M]``, the mean of the prior, and maps for the next block."""
-        seen = x if attributes is None else torch.cat([x, attributes], dim=1)
+        seen = with_attributes(x, attributes)
         learned = self.features(seen, topology, observed, carried)
         mean = learned.mean
         if mean is not None:

@@ -336,10 +336,10 @@ class _Trainer:
         batch = {name: value.to(self.fabric.device) for name, value in batch.items()}
         self.network.train()
         error = self.model(batch["y"], batch["mask"]).float() - batch["truth"]
-        wanted = error
+        judged = error
         if self.teacher is not None:
-            wanted = error - self.teacher.correction(batch["y"], batch["mask"], batch["truth"])
-        loss = (batch["weight"] * patch_loss(wanted, options.loss)).mean()
+            judged = error - self.teacher.correction(batch["y"], batch["mask"], batch["truth"])
+        loss = (batch["weight"] * patch_loss(judged, options.loss)).mean()
         self.fabric.backward(loss)
         limit = math.inf if options.clip is None else options.clip
         norm = float(
@@ -349,7 +349,7 @@ class _Trainer:
         )
         finite = math.isfinite(norm)
         loss_value = squared_value = float(loss.detach())
-        if wanted is not error or options.loss != "mse":
+        if judged is not error or options.loss != "mse":
             squared = patch_loss(error.detach(), "mse")
             squared_value = float((batch["weight"] * squared).mean())
         if finite or self.scaler is not None:
