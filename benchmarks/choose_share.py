@@ -2,9 +2,9 @@
 
     python benchmarks/choose_share.py uglr-plus-demosaic --run RUN --validation DIR
 
-Judges by the images that the run was validated on, by the same in strong colours and blurred, and
-by those of the folders given; protocol ``paper``, central squares. Of several runs that began alike
-the mean is taken first. ``ship_weights.py --share`` ships a mean.
+Judges by the images that the run was validated on, by the same in strong colours, blurred and
+scaled down, and by those of the folders given; protocol ``paper``, central squares. Of several runs
+that began alike the mean is taken first. ``ship_weights.py --share`` ships a mean.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from torch import nn
 
 from gsp_unroll.data.colours import recolour, saturate
 from gsp_unroll.data.images import find_images
+from gsp_unroll.data.scale import scale_down
 from gsp_unroll.data.sharpness import blur
 from gsp_unroll.training import load_config
 from gsp_unroll.training.config import Config
-from gsp_unroll.training.sources import HeldOut, load_held_out, split_images
+from gsp_unroll.training.sources import HeldOut, Images, load_held_out, split_images
 from gsp_unroll.training.validate import psnr, squared_errors
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -44,13 +45,28 @@ def in_strong_colours(item: HeldOut, seed: int) -> HeldOut:
     return instead(item, recolour(saturate(item.truth[0], STRONGER), rng))
 
 
+def scaled_down(images: Images, config: Config) -> list[HeldOut]:
+    """Central squares twice as large, in half as many pixels each way."""
+    crop = 2 * config.data.validation_crop
+    larger = replace(config, data=replace(config.data, validation_crop=crop))
+    return [_half(item) for item in load_held_out(images, larger)]
+
+
+def _half(item: HeldOut) -> HeldOut:
+    height, width = (side // 2 for side in item.truth.shape[-2:])
+    mask = item.mask[..., :height, :width]
+    return instead(replace(item, mask=mask), scale_down(item.truth[0], height, width))
+
+
 def validation_sets(config: Config, folders: Sequence[Path]) -> dict[str, list[HeldOut]]:
     """What is judged by: ``{name: images}``."""
-    own = load_held_out(split_images(config.data)[1], config)
+    images = split_images(config.data)[1]
+    own = load_held_out(images, config)
     sets = {"of the run": own}
     if config.model.in_channels == 3:
         sets["in strong colours"] = [in_strong_colours(item, k) for k, item in enumerate(own)]
     sets["blurred"] = [instead(item, blur(item.truth[0], SOFTER)) for item in own]
+    sets["scaled down"] = scaled_down(images, config)
     for folder in folders:
         sets[folder.name] = load_held_out(find_images(folder), config)
     return sets

@@ -75,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--recolour", type=float, default=0.0)
     parser.add_argument("--candidates", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shrink", type=float, default=0.0)
     parser.add_argument("--blur", type=float, default=0.0)
     parser.add_argument("--teacher", help="a method as `evaluate --methods` knows them")
     parser.add_argument("--teacher-share", type=float, default=0.5)
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         length=options.patches,
         saturation=options.saturation,
         recolour=options.recolour,
+        shrink=options.shrink,
         blur=options.blur,
     )
     measured = gradients(load_pretrained(options.weights).train(), dataset, teacher)

@@ -19,6 +19,7 @@ from gsp_unroll.data.colours import recolour, saturate
 from gsp_unroll.data.difficulty import difficulty, importance
 from gsp_unroll.data.images import ImageError, read_image_raw
 from gsp_unroll.data.orientation import ORIENTATIONS, reorient
+from gsp_unroll.data.scale import LARGEST_FACTOR, scale_down
 from gsp_unroll.data.sharpness import blur
 from gsp_unroll.observe import Task, observe
 
@@ -56,6 +57,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             factors of their own: the strongest of three draws from [0.2, 1] becomes 1.
             Photographs have few edges between strong colours, where one channel is far above the
             others; this makes more.
+        shrink: Share of the patches that are scaled down, by a factor that is drawn from
+            ``[1, 2.5]`` for each (less where the image is too small for it).
         blur: Patches are blurred by a Gaussian whose standard deviation, in pixels, is drawn from
             ``[0, blur]`` for each.
         candidates: Each patch is drawn from so many, with probabilities that grow with their
@@ -86,6 +89,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         distinct: int | None = None,
         saturation: float = 0.0,
         recolour: float = 0.0,
+        shrink: float = 0.0,
         blur: float = 0.0,
         candidates: int = 1,
         noise_sigma: float = 0.0,
@@ -99,6 +103,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.distinct = None if distinct is None else positive_int("distinct", distinct)
         self.saturation = in_range("saturation", saturation, 0.0)
         self.recolour = in_range("recolour", recolour, 0.0, 1.0)
+        self.shrink = in_range("shrink", shrink, 0.0, 1.0)
         self.blur = in_range("blur", blur, 0.0)
         self.candidates = positive_int("candidates", candidates)
         self.noise_sigma = in_range("noise_sigma", noise_sigma, 0.0)
@@ -144,7 +149,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         place = rng
         if self.distinct is not None:
             place = np.random.default_rng((self.seed, number % self.distinct))
-        rgb = self._crop(self._draw_image(place), place)
+        image = self._draw_image(place)
+        rgb = self._crop(image, self._crop_side(image, place), place)
+        rgb = scale_down(rgb, self.patch, self.patch)
         orientation = int(rng.integers(ORIENTATIONS))
         if self.augment:
             rgb = reorient(rgb, orientation)
@@ -178,14 +185,22 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
                 return image
         raise ImageError(self._nothing_left())
 
-    def _crop(self, image: np.ndarray | Tensor, rng: np.random.Generator) -> Tensor:
-        """Return a random RGB patch ``[3, patch, patch]`` in [0, 1]."""
-        in_memory = isinstance(image, Tensor)
-        height, width = image.shape[-2:] if in_memory else image.shape[:2]
-        top = int(rng.integers(height - self.patch + 1))
-        left = int(rng.integers(width - self.patch + 1))
-        rows, columns = slice(top, top + self.patch), slice(left, left + self.patch)
-        return image[:, rows, columns] if in_memory else _to_rgb(image[rows, columns])
+    def _crop_side(self, image: np.ndarray | Tensor, rng: np.random.Generator) -> int:
+        """Return how many pixels of the image, each way, become a patch."""
+        if not self.shrink or rng.random() >= self.shrink:
+            return self.patch
+        largest = min(LARGEST_FACTOR * self.patch, *_size(image))
+        return int(rng.integers(self.patch, int(largest) + 1))
+
+    def _crop(self, image: np.ndarray | Tensor, side: int, rng: np.random.Generator) -> Tensor:
+        """Return a random RGB square ``[3, side, side]`` in [0, 1]."""
+        height, width = _size(image)
+        top = int(rng.integers(height - side + 1))
+        left = int(rng.integers(width - side + 1))
+        rows, columns = slice(top, top + side), slice(left, left + side)
+        if isinstance(image, Tensor):
+            return image[:, rows, columns]
+        return _to_rgb(image[rows, columns])
 
     def _image(self, k: int) -> np.ndarray | Tensor | None:
         """Return image ``k``, or ``None`` if it is skipped."""
@@ -251,10 +266,16 @@ def _check_image(name: str, image: Tensor) -> None:
     finite(f"images[{name!r}]", image)
 
 
+def _size(image: np.ndarray | Tensor) -> tuple[int, int]:
+    """Return rows and columns of pixels ``[H, W, channels]`` or of a tensor ``[3, H, W]``."""
+    rows, columns = image.shape[-2:] if isinstance(image, Tensor) else image.shape[:2]
+    return rows, columns
+
+
 def _header_size(image: str | Tensor) -> tuple[int, int]:
     """Return rows and columns without decoding where Pillow knows the format."""
     if isinstance(image, Tensor):
-        return image.shape[-2], image.shape[-1]
+        return _size(image)
     try:
         with Image.open(image) as header:
             return header.height, header.width

@@ -77,6 +77,7 @@ class DataConfig:
         distinct: How many different crops there are; null = as many as patches.
         saturation: Colours of a patch become up to this much stronger, drawn for each patch.
         recolour: Share of the patches whose channels are shuffled and darkened one by one.
+        shrink: Share of the patches that are scaled down, by a factor of up to 2.5.
         blur: Patches are blurred by a Gaussian with a standard deviation of up to so many pixels.
         candidates: Each patch is drawn from so many, the harder the likelier, and weighs less for
             it: the same expected gradient (before ``clip``) with less noise, if ``loss`` is
@@ -95,6 +96,7 @@ class DataConfig:
     distinct: int | None = None
     saturation: float = 0.0
     recolour: float = 0.0
+    shrink: float = 0.0
     blur: float = 0.0
     candidates: int | None = None
     cache_mb: int = 4096
@@ -108,6 +110,7 @@ class DataConfig:
             positive_int("distinct", self.distinct)
         in_range("saturation", self.saturation, 0.0)
         in_range("recolour", self.recolour, 0.0, 1.0)
+        in_range("shrink", self.shrink, 0.0, 1.0)
         in_range("blur", self.blur, 0.0)
         if self.candidates is not None:
             positive_int("candidates", self.candidates)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from gsp_unroll.data.images import write_image
+from gsp_unroll.data.images import read_image, write_image
+from gsp_unroll.data.scale import scale_down
 from gsp_unroll.models import (
     UGLR,
     UGLRPlus,
@@ -20,6 +21,7 @@ from gsp_unroll.models import (
     shipped_weights,
 )
 from gsp_unroll.training import config_from_mapping, save_config
+from gsp_unroll.training.sources import central_square
 
 
 @pytest.fixture
@@ -238,16 +240,21 @@ def test_the_share_of_a_run_is_chosen_by_validation(load, tmp_path, photos, caps
     assert header[-2:] == ["kodak", "mean"]
     scores = [[float(cell) for cell in row] for row in rows]
     assert [row[0] for row in scores] == list(script.SHARES)
-    assert all(row[5] == pytest.approx(sum(row[1:5]) / 4, abs=0.02) for row in scores)
+    assert all(row[6] == pytest.approx(sum(row[1:6]) / 5, abs=0.02) for row in scores)
     # The ends are the two networks.
     [item] = script.load_held_out([photos / "kodak" / "one.png"], config)
     for row, path in ((scores[0], before), (scores[-1], run / "best.safetensors")):
         with torch.no_grad():
             error = (load_pretrained(path)(item.y, item.mask) - item.truth).square().mean()
-        assert row[4] == pytest.approx(-10 * math.log10(float(error)), abs=0.006)
+        assert row[5] == pytest.approx(-10 * math.log10(float(error)), abs=0.006)
     strong = script.in_strong_colours(item, 0)
     assert torch.equal(strong.y, torch.where(item.mask, strong.truth, 0))
     assert not torch.equal(strong.truth, item.truth)
+    [small] = script.scaled_down([photos / "kodak" / "one.png"], config)
+    whole = central_square(read_image(photos / "kodak" / "one.png"), 32)
+    assert torch.equal(small.truth[0], scale_down(whole, *(side // 2 for side in whole.shape[1:])))
+    assert torch.equal(small.mask, item.mask[..., : small.mask.shape[2], : small.mask.shape[3]])
+    assert torch.equal(small.y, torch.where(small.mask, small.truth, 0))
 
 
 def test_a_run_becomes_shipped_weights_with_a_card(load, tmp_path, monkeypatch):

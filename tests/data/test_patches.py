@@ -12,6 +12,7 @@ from PIL import Image
 
 from gsp_unroll.data.images import ImageError
 from gsp_unroll.data.patches import PatchDataset
+from gsp_unroll.data.scale import scale_down
 from gsp_unroll.observe import Task
 
 DEMOSAIC = Task.from_name("demosaic", cfa="RGGB")
@@ -292,6 +293,39 @@ def test_recolouring_shuffles_channels_and_scales_them():
         PatchDataset(image, DEMOSAIC, recolour=1.5, **options)
 
 
+def _steepness(truth):
+    """The slope of a ramp, by that of 60 pixels from 0 to 1, away from where the patch ends."""
+    row = 60 * truth[0, 10, 6:14]
+    np.testing.assert_allclose(row.diff(), row.diff().mean(), atol=0.15)
+    return float(row.diff().mean())
+
+
+def test_a_share_of_the_patches_is_scaled_down():
+    # A ramp scaled down is steeper by as much, but for the ripple of the filter.
+    ramp = {"a": (torch.arange(60.0) / 60).expand(3, 60, 60).contiguous()}
+    options = {"patch": 20, "augment": False, "length": 200}
+    plain = PatchDataset(ramp, DEMOSAIC, **options)
+    half = PatchDataset(ramp, DEMOSAIC, shrink=0.5, **options)
+    factors = [_steepness(half[k]["truth"]) for k in range(200)]
+    kept = sum(factor < 1.01 for factor in factors)
+    assert 80 <= kept <= 120
+    assert 2.3 < max(factors) < 2.55
+    assert all(
+        abs(float(60 * plain[k]["truth"][0, 10, 6:14].diff().mean()) - 1) < 1e-4 for k in (0, 9)
+    )
+    # An image that is hardly larger than a patch is scaled down by as much as it can be.
+    small = PatchDataset({"a": ramp["a"][:, :22, :22]}, DEMOSAIC, shrink=1.0, **options)
+    steps = [_steepness(small[k]["truth"]) for k in range(40)]
+    assert min(steps) == pytest.approx(1)
+    assert max(steps) == pytest.approx(1.1, abs=0.02)
+    # It is a function of the index alone, and crops that come again come at the same scale.
+    few = PatchDataset(ramp, DEMOSAIC, shrink=0.5, distinct=4, **options)
+    assert all(torch.equal(few[k]["truth"], few[k + 4]["truth"]) for k in range(8))
+    for share in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="shrink"):
+            PatchDataset(ramp, DEMOSAIC, shrink=share, **options)
+
+
 def test_blurred_patches_are_as_soft_as_drawn():
     side = 29
     # Mirrored at its maxima a cosine goes on as it is; blurred, it is lower, and nothing else.
@@ -312,6 +346,16 @@ def test_blurred_patches_are_as_soft_as_drawn():
     assert 0.25 < sum(sigmas) / len(sigmas) < 0.5
     with pytest.raises(ValueError, match="blur"):
         PatchDataset(image, DEMOSAIC, blur=-0.1, **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_any_precision_are_scaled_down(dtype):
+    image = torch.rand(3, 24, 24).to(dtype)
+    out = PatchDataset({"a": image}, DEMOSAIC, patch=12, shrink=1.0)[0]["truth"]
+    assert out.dtype == dtype
+    assert out.shape == (3, 12, 12)
+    whole = scale_down(image, 6, 8)
+    torch.testing.assert_close(whole, scale_down(image.float(), 6, 8).to(dtype), atol=1e-2, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -341,6 +341,7 @@ def test_tensorboard_is_optional(photos, tmp_path):
         {"distinct": 1},
         {"saturation": 2.0},
         {"recolour": 1.0},
+        {"shrink": 1.0},
         {"blur": 1.0},
         {"candidates": 3},
         {"patch": 14},
