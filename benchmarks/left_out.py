@@ -38,10 +38,13 @@ def measure(weights: str, images: Sequence[torch.Tensor]) -> dict[str, Any]:
     for number, block in enumerate(model.blocks):
         if isinstance(block, StemBlock):
             continue
-        skip = block.skip.data
-        block.skip.data = torch.zeros_like(skip)
+        skips = [p for p in (block.skip, block.skips_again) if p is not None]
+        kept = [skip.data for skip in skips]
+        for skip in skips:
+            skip.data = torch.zeros_like(skip)
         row["without"][number + 1] = psnr(restore, task, images)
-        block.skip.data = skip
+        for skip, value in zip(skips, kept, strict=True):
+            skip.data = value
     cells = [f"{value:.2f}" for value in (row["psnr"], *row["without"].values())]
     print_table([weights, "whole", *map(str, row["without"])], [["dB", *cells]])
     return row

@@ -14,7 +14,7 @@ NETWORKS = ("uglr", "ugtv", "uglr-plus")
 # What uGLR+ may have beyond the published form. A new network with it starts as one without it.
 OPTIONS = ("mean", "sees_mask", "carry", "offset_scores")
 # All that it may have beyond the published form.
-EXTRAS = (*OPTIONS, "bounds", "stem")
+EXTRAS = (*OPTIONS, "bounds", "stem", "repeats")
 # These say how gradients are computed, not what is.
 IN_BACKWARD = ("checkpointing", "keep_directions")
 FEATURES = ("cnn", "mlp", "gnn")
@@ -51,6 +51,8 @@ class ModelConfig:
         offset_scores: Weights depend on where in the window a neighbour is, not only on features.
         stem: So many of the first blocks only hand on maps: they have no graph and leave the
             signal as it is. Fewer than ``blocks``; ``"uglr-plus"`` with ``carry``.
+        repeats: The last block restores so many times again, from its own result and with the same
+            parameters; ``"uglr-plus"`` only.
     """
 
     name: str = "ugtv"
@@ -74,12 +76,13 @@ class ModelConfig:
     keep_directions: bool = False
     offset_scores: bool = False
     stem: int = 0
+    repeats: int = 0
 
     def __post_init__(self) -> None:
         checks.one_of("name", self.name, NETWORKS)
         for size in ("in_channels", "blocks", "layers", "cg_steps", "heads", "features", "maps"):
             checks.positive_int(size, getattr(self, size))
-        for count in ("node_channels", "stem"):
+        for count in ("node_channels", "stem", "repeats"):
             checks.positive_int(count, getattr(self, count), minimum=0)
         check_window(self.window)
         checks.one_of("norm", self.norm, NORMS)
@@ -98,6 +101,11 @@ class ModelConfig:
             self._check_bounds()
         if self.stem:
             self._check_stem()
+        if self.repeats and self.name != "uglr-plus":
+            raise ValueError(
+                f"repeats must be 0 with name={self.name!r}, the published form, got "
+                f"{self.repeats}; name='uglr-plus' has it"
+            )
         if self.offset_scores and self.features_from != "cnn":
             raise ValueError(
                 "offset_scores must be False unless features_from='cnn', got features_from="

@@ -78,15 +78,15 @@ class UGLR(UnrolledNetwork):
             )
         )  # fmt: skip
 
-    def make_block(self, carry: bool) -> GLRBlock:
-        return GLRBlock(self.config, carry)
+    def make_block(self, carry: bool, repeats: int) -> GLRBlock:
+        return GLRBlock(self.config, carry, repeats)
 
 
 class GLRBlock(HeadwiseBlock):
     """Block of :class:`UGLR`."""
 
-    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
-        super().__init__(config, carry)
+    def __init__(self, config: ModelConfig, carry: bool = False, repeats: int = 0) -> None:
+        super().__init__(config, carry, repeats)
         self.layers = nn.ModuleList(
             GLRLayer(config.cg_steps, config.heads) for _ in range(config.layers)
         )

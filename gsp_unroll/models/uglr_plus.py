@@ -67,6 +67,8 @@ class UGLRPlus(UnrolledNetwork):
             :class:`~gsp_unroll.nn.MahalanobisGraph` (default: ``False``).
         stem: So many of the first blocks only hand on maps, see
             :class:`~gsp_unroll.models.stem.StemBlock`; needs ``carry`` (default: 0).
+        repeats: The last block restores so many times again, each time with graphs that it learns
+            from its own result; one more parameter each (default: 0).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -100,17 +102,18 @@ class UGLRPlus(UnrolledNetwork):
         keep_directions: bool = False,
         offset_scores: bool = False,
         stem: int = 0,
+        repeats: int = 0,
     ) -> None:
         super().__init__(
             ModelConfig(
                 "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
                 norm, "combinatorial", features_from, node_channels, checkpointing,
-                mean, sees_mask, carry, bounds, keep_directions, offset_scores, stem,
+                mean, sees_mask, carry, bounds, keep_directions, offset_scores, stem, repeats,
             )
         )  # fmt: skip
 
-    def make_block(self, carry: bool) -> JointGLRBlock:
-        return JointGLRBlock(self.config, carry)
+    def make_block(self, carry: bool, repeats: int) -> JointGLRBlock:
+        return JointGLRBlock(self.config, carry, repeats)
 
 
 # The compiled solver takes one thread an image. One layer after the other keeps all threads busy
@@ -126,8 +129,8 @@ class JointGLRBlock(UnrolledBlock):
     # The last feature of each head is the logarithm of its gate.
     gates = 1
 
-    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
-        super().__init__(config, carry)
+    def __init__(self, config: ModelConfig, carry: bool = False, repeats: int = 0) -> None:
+        super().__init__(config, carry, repeats)
         self.layers = nn.ModuleList(GLRLayer(config.cg_steps, 1) for _ in range(config.layers))
         self.transform = nn.Parameter(
             torch.empty(config.heads, config.in_channels, config.in_channels)

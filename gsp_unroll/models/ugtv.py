@@ -82,15 +82,15 @@ class UGTV(UnrolledNetwork):
             )
         )  # fmt: skip
 
-    def make_block(self, carry: bool) -> GTVBlock:
-        return GTVBlock(self.config, carry)
+    def make_block(self, carry: bool, repeats: int) -> GTVBlock:
+        return GTVBlock(self.config, carry, repeats)
 
 
 class GTVBlock(HeadwiseBlock):
     """Block of :class:`UGTV`."""
 
-    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
-        super().__init__(config, carry)
+    def __init__(self, config: ModelConfig, carry: bool = False, repeats: int = 0) -> None:
+        super().__init__(config, carry, repeats)
         self.layers = nn.ModuleList(
             GTVLayer(config.cg_steps, config.heads) for _ in range(config.layers)
         )

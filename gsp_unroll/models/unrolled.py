@@ -54,11 +54,14 @@ class UnrolledBlock(nn.Module, ABC):
 
     The samples are put back into ``x_new``, what the solvers return, then
     ``p x_new + (1 - p) x`` with learned ``p`` (0.95 at first), kept within ``bounds``. With a
-    learned mean ``m`` the solvers restore ``x - m``, and ``m`` is added to the result.
+    learned mean ``m`` the solvers restore ``x - m``, and ``m`` is added to the result. A block with
+    ``repeats`` goes on from there: the same parameters, but for a ``p`` of its own each time (0.3
+    at first), learn graphs from the better signal.
 
     Args:
         config: Size and form of the network.
         carry: The features see the maps of the block before.
+        repeats: How many times again.
     """
 
     layers: nn.ModuleList
@@ -67,7 +70,7 @@ class UnrolledBlock(nn.Module, ABC):
     # Further outputs of the features for each head.
     gates = 0
 
-    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
+    def __init__(self, config: ModelConfig, carry: bool = False, repeats: int = 0) -> None:
         super().__init__()
         outputs = config.features + self.gates
         self.features = make_features(config, config.heads, outputs, mean=config.mean, carry=carry)
@@ -76,6 +79,7 @@ class UnrolledBlock(nn.Module, ABC):
         window = config.window if config.offset_scores else None
         self.graph = MahalanobisGraph(config.heads, config.features, config.norm, window=window)
         self.skip = nn.Parameter(torch.tensor(0.95))
+        self.skips_again = nn.Parameter(torch.full((repeats,), 0.3)) if repeats else None
         self.config = config
 
     @property
@@ -86,15 +90,16 @@ class UnrolledBlock(nn.Module, ABC):
 
         A pixel farther away than this changes nothing, whatever was learned. The 1 (2 in uGLR+) is
         the normalisation of the last weight by the neighbours of its far end, which directed
-        weights do without. 106 for the published size.
+        weights do without. 106 for the published size. As often again as the block repeats.
         """
         window = self.config.window
-        return self._edges_seen() * (window // 2) + self.features.reach(window)
+        once = self._edges_seen() * (window // 2) + self.features.reach(window)
+        return len(self._skips()) * once
 
     @property
     def hops(self) -> int:
         """Edges over which the block sees on a general graph."""
-        return self._edges_seen() + self.features.reach(3)
+        return len(self._skips()) * (self._edges_seen() + self.features.reach(3))
 
     @property
     def fusible(self) -> bool:
@@ -151,26 +156,31 @@ class UnrolledBlock(nn.Module, ABC):
         carried: Tensor | None = None,
     ) -> BlockResult:
         """The next signal, and what it was made with."""
-        seen = (topology, x, observed, attributes, carried)
-        weight, mean, maps = recompute(self, self.learn, *seen)
-        if mean is None:
-            restored = self.restore(topology, weight, x, observed)
-        else:
-            restored = mean + self.restore(topology, weight, x - mean, observed)
-        skip = self.skip.to(x.dtype)
-        # On observed nodes the blend is of y with y, but not bit for bit: keep x there.
-        estimate = skip * restored + (1 - skip) * x
-        if self.config.bounds is not None:
-            estimate = estimate.clamp(*self.config.bounds)
-        x = torch.where(observed, x, estimate)
+        for skip in self._skips():
+            seen = (topology, x, observed, attributes, carried)
+            weight, mean, maps = recompute(self, self.learn, *seen)
+            if mean is None:
+                restored = self.restore(topology, weight, x, observed)
+            else:
+                restored = mean + self.restore(topology, weight, x - mean, observed)
+            skip = skip.to(x.dtype)
+            # On observed nodes the blend is of y with y, but not bit for bit: keep x there.
+            estimate = skip * restored + (1 - skip) * x
+            if self.config.bounds is not None:
+                estimate = estimate.clamp(*self.config.bounds)
+            x = torch.where(observed, x, estimate)
         return BlockResult(x, weight, mean, maps)
+
+    def _skips(self) -> list[Tensor]:
+        """The share of what is restored, each time."""
+        return [self.skip, *(() if self.skips_again is None else self.skips_again)]
 
 
 class HeadwiseBlock(UnrolledBlock):
     """Solve on each graph alone and mix: ``x_new = sum_h a_h x_h``, ``a_h = 1/heads`` at first."""
 
-    def __init__(self, config: ModelConfig, carry: bool = False) -> None:
-        super().__init__(config, carry)
+    def __init__(self, config: ModelConfig, carry: bool = False, repeats: int = 0) -> None:
+        super().__init__(config, carry, repeats)
         self.head_weight = nn.Parameter(torch.full((config.heads,), 1 / config.heads))
 
     @abstractmethod
@@ -213,8 +223,10 @@ class UnrolledNetwork(nn.Module, ABC):
         for k in range(config.blocks):
             # The first block has none before it.
             carry = config.carry and k > 0
+            repeats = config.repeats if k == config.blocks - 1 else 0
             stem = k < config.stem
-            self.blocks.append(StemBlock(config, carry) if stem else self.make_block(carry))
+            block = StemBlock(config, carry) if stem else self.make_block(carry, repeats)
+            self.blocks.append(block)
 
     @property
     def device(self) -> torch.device:
@@ -228,8 +240,8 @@ class UnrolledNetwork(nn.Module, ABC):
         return self.blocks[-1].skip.dtype
 
     @abstractmethod
-    def make_block(self, carry: bool) -> UnrolledBlock:
-        """One new block, whose features see the maps of the block before with ``carry``."""
+    def make_block(self, carry: bool, repeats: int) -> UnrolledBlock:
+        """One new block, see :class:`UnrolledBlock`."""
 
     def forward(
         self,
@@ -393,6 +405,7 @@ class UnrolledNetwork(nn.Module, ABC):
             f"in_channels={c.in_channels}, blocks={c.blocks}, layers={c.layers}, "
             f"cg_steps={c.cg_steps}, heads={c.heads}, features={c.features}, norm={c.norm!r}"
             + (f", stem={c.stem}" if c.stem else "")
+            + (f", repeats={c.repeats}" if c.repeats else "")
         )
 
 

@@ -127,7 +127,7 @@ class TrainConfig:
         init: Weights to start from: a path, or a name of ``gsp_unroll.models.shipped_weights``;
             null = at random. The optimiser starts anew. They may have fewer blocks and layers and,
             with ``model.offset_scores``, a narrower window; with ``model.stem`` their first blocks
-            become a stem.
+            become a stem, with ``model.repeats`` their last one repeats.
         max_minutes: Time budget. The schedule then follows ``max(step/steps, elapsed/budget)``, so
             a budgeted run depends on the speed of the machine: it is not step-deterministic.
         batch: Patches per step over *all* processes; each takes an equal share.

@@ -20,6 +20,7 @@ _ALIKE = {"uglr", "ugtv"}
 # Score of offsets that are new in a wider window, whose features were learned without them.
 _NEW_OFFSET = -1.0
 _SCORES = "graph.offset_score"
+_AGAIN = "skips_again"
 
 
 def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
@@ -32,9 +33,10 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights; bounds may be set anew, not left
     out. uGLR may start from uGTV and the other way round, without what their layers have learned.
     With ``stem`` the first blocks may become those of a stem, whose last layer is zero at first:
-    what they hand on stays, what they solve is lost. With ``offset_scores`` the window may be
-    wider: new neighbours weigh :math:`e^{-1}` times what their features say. One step wider, 7
-    instead of 5, that changes little at first.
+    what they hand on stays, what they solve is lost. With more ``repeats`` the last block goes
+    on as a new one does. With ``offset_scores`` the window may be wider: new neighbours weigh
+    :math:`e^{-1}` times what their features say. One step wider, 7 instead of 5, that changes
+    little at first.
 
     Args:
         network: Changed in place.
@@ -73,6 +75,9 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
                 given[_SCORES] = _widened(
                     given.get(_SCORES), ours["heads"], theirs["window"], ours["window"]
                 )
+        if block.config.repeats and k == ours["blocks"] - 1:
+            known = given.get(_AGAIN, block.skips_again[:0])
+            given[_AGAIN] = torch.cat([known, block.skips_again[len(known) :]])
         block.load_state_dict({**block.state_dict(), **given})
         if k >= theirs["blocks"]:
             nn.init.zeros_(block.skip)
@@ -104,8 +109,10 @@ def _may_differ(key: str, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
     here, there = ours[key], theirs[key]
     if key == "name":
         return {here, there} == _ALIKE
-    if key == "stem":
+    if key in ("stem", "repeats"):
         return here > there
+    if key == "blocks" and theirs["repeats"]:
+        return False
     if key == "window":
         return ours["offset_scores"] and here > there
     return key in IN_BACKWARD or (key in EXTRAS and bool(here)) or (key in _GROW and here > there)

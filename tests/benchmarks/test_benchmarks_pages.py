@@ -132,7 +132,7 @@ def test_softness_is_measured_and_shown(load, photos, tmp_path):
 def test_blocks_are_left_out_one_by_one(load, tmp_path):
     size = {"blocks": 3, "layers": 1, "cg_steps": 2, "heads": 1, "features": 2, "maps": 4}
     torch.manual_seed(0)
-    model = UGLRPlus(3, **size, carry=True, stem=1)
+    model = UGLRPlus(3, **size, carry=True, stem=1, repeats=1)
     path = save_pretrained(model, tmp_path / "net.safetensors", {"task": "demosaic (CFA RGGB)"})
     out = tmp_path / "left_out.json"
     options = ["--quick", "--threads", "1", "--out", str(out), "--weights", str(path)]
@@ -149,6 +149,7 @@ def test_blocks_are_left_out_one_by_one(load, tmp_path):
     assert row["psnr"] == pytest.approx(whole(), abs=1e-6)
     with torch.no_grad():
         model.blocks[2].skip.zero_()
+        model.blocks[2].skips_again.zero_()
     assert row["without"]["3"] == pytest.approx(whole(), abs=1e-6)
     assert row["without"]["3"] != row["psnr"] != row["without"]["2"]
     text = load("experiments_page").left_out_table(json.loads(out.read_text()))

@@ -21,6 +21,7 @@ PLUS = {"name": "uglr-plus"}
         ModelConfig("uglr-plus", 1, **SMALL, keep_directions=True),
         ModelConfig("uglr-plus", 1, **SMALL, mean=True, sees_mask=True, carry=True),
         ModelConfig("uglr-plus", 1, **{**SMALL, "blocks": 3}, carry=True, stem=2),
+        ModelConfig("uglr-plus", 1, **SMALL, repeats=1),
         ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
         ModelConfig("uglr-plus", 3, **SMALL, norm="symmetric"),
         ModelConfig("uglr-plus", 3, **SMALL, bounds=[0, 1.5]),
@@ -44,7 +45,7 @@ def test_defaults_are_the_published_network():
         "features": 12, "maps": 48, "window": 5, "norm": "softmax", "laplacian": "combinatorial",
         "features_from": "cnn", "node_channels": 0, "checkpointing": False,
         "mean": False, "sees_mask": False, "carry": False, "bounds": None,
-        "keep_directions": False, "offset_scores": False, "stem": 0,
+        "keep_directions": False, "offset_scores": False, "stem": 0, "repeats": 0,
     }  # fmt: skip
     assert build(config).config == UGTV().config == config
     assert UGLR().config == dataclasses.replace(config, name="uglr")
@@ -99,6 +100,9 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
         ({**PLUS, "stem": 1}, ValueError, "stem must be 0 unless name='uglr-plus' and carry=True"),
         ({**PLUS, "carry": True, "stem": 5}, ValueError, r"stem must be smaller than blocks \(5\)"),
         ({**PLUS, "carry": True, "stem": -1}, ValueError, "stem must be at least 0, got -1"),
+        ({"repeats": 1}, ValueError, "repeats must be 0 with name='ugtv', .* got 1"),
+        ({**PLUS, "repeats": -1}, ValueError, "repeats must be at least 0, got -1"),
+        ({**PLUS, "repeats": True}, TypeError, "repeats must be an int"),
         ({"stem": 1}, ValueError, "stem must be 0 .* got stem=1 with name='ugtv'"),
         ({"bounds": (0, 1)}, ValueError, "bounds must be None with name='ugtv', the published f"),
         ({**PLUS, "bounds": (1, 1)}, ValueError, "bounds must rise, got 1.0 and 1.0"),

@@ -236,3 +236,28 @@ def test_the_published_networks_start_from_each_other_but_for_their_layers(tmp_p
     plus = UGLRPlus(**size)
     with pytest.raises(ValueError, match="name: 'uglr' there, 'uglr-plus' here"):
         start_from(plus, str(tmp_path / "uglr.safetensors"))
+
+
+def test_a_last_block_may_repeat_from_now_on(tmp_path):
+    size = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
+    path = str(UGLRPlus(**size).save_pretrained(tmp_path / "once.safetensors"))
+    made, y, mask = {}, torch.rand(1, 3, 8, 8), CFA("RGGB").mask(8, 8)
+    for repeats in (1, 2):
+        made[repeats] = UGLRPlus(**size, repeats=repeats).eval()
+        start_from(made[repeats], path)
+        again = made[repeats].blocks[1].skips_again
+        assert torch.equal(again, torch.full((repeats,), 0.3))
+        with torch.no_grad():
+            again[0] = 0.7
+    # What is known stays, and a further time begins as new.
+    path = str(made[1].save_pretrained(tmp_path / "again.safetensors"))
+    start_from(made[2], path)
+    with torch.no_grad():
+        assert made[2].blocks[1].skips_again.tolist() == pytest.approx([0.7, 0.3])
+        made[2].blocks[1].skips_again[1] = 0
+        torch.testing.assert_close(made[2](y, mask), made[1](y, mask))
+    with pytest.raises(ValueError, match="repeats: 1 there, 0 here"):
+        start_from(UGLRPlus(**size), path)
+    # The block that repeats would no longer be the last one.
+    with pytest.raises(ValueError, match="blocks: 2 there, 3 here"):
+        start_from(UGLRPlus(**{**size, "blocks": 3}, repeats=1), path)
