@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import GROUPS, group_rows
-from measure import RESULTS
+from measure import RESULTS, measured_by
 from report import fill_page, table
 from softness import METHODS as TASKS
 
@@ -81,16 +81,7 @@ def squares_source(result: dict[str, Any]) -> str:
     """What was judged on, with which command, where and when."""
     return (
         f"PSNR `paper` in dB, central squares of {result['side']} x {result['side']} of "
-        f"{result['images']} images. {source(result)}"
-    )
-
-
-def source(result: dict[str, Any]) -> str:
-    """With which command, where and when."""
-    facts = result["machine"]
-    return (
-        f"`{facts['command']}`, {facts['processor']}, {facts['threads']} threads, torch "
-        f"{facts['packages']['torch']}, {facts['date']}."
+        f"{result['images']} images. {measured_by(result['machine'])}"
     )
 
 
@@ -103,7 +94,7 @@ def main() -> None:
     machine = "Not measured yet."
     if result is not None:
         trained, judged = result["rows"][-1]["images"][:2]
-        machine = f"Trained on {trained}, judged on {judged}. {source(result)}"
+        machine = f"Trained on {trained}, judged on {judged}. {measured_by(result['machine'])}"
     fill_page(PAGE, {**texts, "machine": machine})
 
 

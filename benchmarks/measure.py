@@ -295,6 +295,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+def measured_by(facts: Mapping[str, Any]) -> str:
+    """With which command, where and on which day, from what :func:`machine` wrote down."""
+    return (
+        f"`{facts['command']}`, {facts['processor']}, {facts['threads']} threads, torch "
+        f"{facts['packages']['torch']}, {facts['date'][:10]}."
+    )
+
+
 def _short_arguments() -> list[str]:
     script = Path(sys.argv[0])
     return [f"{script.parent.name}/{script.name}", *sys.argv[1:]]

@@ -11,7 +11,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from measure import RESULTS
+from measure import RESULTS, measured_by
 from report import fill_page, table
 from weather import SEASONS, SHARES
 from weather_baselines import BASELINES, BOUNDS
@@ -121,11 +121,7 @@ def main() -> None:
     rows = result.get("rows", {})
     texts = {f"weather {country}": country_table(rows, country) for country in ("us", "australia")}
     texts["weather summary"] = summary(rows)
-    runs = {
-        f"`{facts['command']}`, {facts['processor']}, {facts['threads']} threads, torch "
-        f"{facts['packages']['torch']}, {facts['date'][:10]}."
-        for facts in result.get("runs", {}).values()
-    }
+    runs = {measured_by(facts) for facts in result.get("runs", {}).values()}
     texts["weather machine"] = "\n".join(sorted(runs)) or "Not measured yet."
     fill_page(PAGE, texts)
 
