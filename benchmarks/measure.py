@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
-import importlib.metadata
 import json
 import math
 import os
@@ -33,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gsp_unroll.evaluation.export import processor
+from gsp_unroll.evaluation.export import package_version, processor
 from gsp_unroll.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
@@ -289,7 +288,7 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in PACKAGES if (version := package_version(name))},
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "command": shlex.join(["python", *_short_arguments()]),
     }
@@ -313,13 +312,6 @@ def _memory_bytes() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
         return 0
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def write_json(path: str | os.PathLike[str], results: Mapping[str, Any]) -> Path:

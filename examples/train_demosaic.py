@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from gsp_unroll.evaluation import (
+    classical_names,
     evaluate,
     format_report,
     network_method,
@@ -44,12 +45,9 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     task = config.task.build()
     # What the report needs is looked at before the training, not after it.
-    # Malvar and Menon are defined on Bayer mosaics; other colour filter arrays have bilinear only.
-    bayer = task.name == "demosaic" and task.cfa.bayer_phase is not None
-    names = ["bilinear", "malvar", "menon"] if bayer else ["bilinear"]
     with one_line_errors():
         sources, data = report_sources(config.data, command.test)
-        classical = resolve_methods(names, task, device)
+        classical = resolve_methods(classical_names(task), task, device)
     result = run(command)
     if not result.is_main:
         return

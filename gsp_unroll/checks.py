@@ -142,19 +142,20 @@ def in_range(
     high: float | None = None,
     *,
     open_low: bool = False,
+    open_high: bool = False,
 ) -> float:
     """Return ``value`` as ``float`` if it is a finite number in ``[low, high]``, else raise.
 
-    The interval is ``(low, high]`` if ``open_low``.
+    With ``open_low`` it must be more than ``low``, with ``open_high`` less than ``high``.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be a number, got {type(value).__name__} {value!r}")
     number = float(value)
     too_low = low is not None and (number <= low if open_low else number < low)
-    too_high = high is not None and number > high
+    too_high = high is not None and (number >= high if open_high else number > high)
     if not math.isfinite(number) or too_low or too_high:
         left = f"{'>' if open_low else '>='} {low}" if low is not None else ""
-        right = f"<= {high}" if high is not None else ""
+        right = f"{'<' if open_high else '<='} {high}" if high is not None else ""
         rule = " and ".join(part for part in (left, right) if part)
         raise ValueError(f"{argument} must be finite{rule and f' and {rule}'}, got {value!r}")
     return number

@@ -12,12 +12,6 @@ from typing import NoReturn
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
-_DEFAULT_METHODS = {
-    "demosaic": "bilinear,malvar,menon",
-    "interpolate": "bilinear,bicubic,bicubic_shifted",
-    "inpaint": "bilinear",
-}
-
 _EVALUATE_TEXT = """\
 Restore every image of a folder with several methods and print one table; every number
 stands under the name of its protocol, and the protocols are spelled out above the table.
@@ -131,6 +125,7 @@ def _evaluate(options: argparse.Namespace, command: str) -> int:
     from gsp_unroll import checks
     from gsp_unroll.evaluation import (
         builtin_sources,
+        classical_names,
         evaluate,
         folder_sources,
         format_report,
@@ -150,10 +145,11 @@ def _evaluate(options: argparse.Namespace, command: str) -> int:
     else:
         data = Path(options.data).resolve().name
         sources = folder_sources(options.data, options.limit)
-    names = options.methods if options.methods is not None else _DEFAULT_METHODS[task.name]
-    methods = resolve_methods(
-        [n.strip() for n in names.split(",") if n.strip()], task, device, options.noise
-    )
+    if options.methods is None:
+        names = classical_names(task)
+    else:
+        names = [name.strip() for name in options.methods.split(",") if name.strip()]
+    methods = resolve_methods(names, task, device, options.noise)
     report = evaluate(
         sources,
         task,

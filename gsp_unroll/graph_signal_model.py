@@ -157,9 +157,7 @@ class GraphSignalModel:
         self.batch = checks.positive_int("batch", batch)
         self.lr = checks.in_range("lr", lr, 0.0, open_low=True)
         self.optimizer = optimizer
-        if not 0.0 <= ema < 1.0:
-            raise ValueError(f"ema must be in [0, 1), got {ema}")
-        self.ema = ema
+        self.ema = checks.in_range("ema", ema, 0.0, 1.0, open_high=True)
         self.seed = checks.positive_int("seed", seed, minimum=0)
         self.device = torch.device(device)
         self.progress = progress
@@ -199,9 +197,10 @@ class GraphSignalModel:
                 be hidden, a loader gives nothing in a later pass, or attributes for the trend or to
                 rotate are missing. What was fitted before is then still there.
         """
-        # The random numbers of the caller are left alone.
+        # The random numbers of the caller are left alone, also those of CUDA devices: all draws
+        # are from the generator of the CPU.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
             if isinstance(data, DataLoader):
                 first, scale = self._survey(islice(self._steps(data), _SURVEYED), group)
                 parts = self._loaded(data)
@@ -209,7 +208,7 @@ class GraphSignalModel:
                 groups = list(self._checked(data))
                 first, scale = self._survey(groups, group)
                 parts = self._drawn(groups)
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
             network = build(_for_data(self.config, first))
             model = self._around(network, scale).to(self.device, torch.float32)
             average, history = EMA(model, self.ema), []

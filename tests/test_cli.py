@@ -170,3 +170,11 @@ def test_model_based_and_checkpoint_side_by_side(photos, tmp_path, capsys):
     text = capsys.readouterr().out
     for name in ("bilinear", "iglr", "igtv", "tiny"):
         assert f"\n{name} " in text
+
+
+@pytest.mark.parametrize("cfa", ["RGGB", "xtrans", "quad_bayer"])
+def test_default_methods_are_those_that_can_do_the_task(cfa, photos, capsys):
+    assert main(["evaluate", "--task", "demosaic", "--cfa", cfa, "--data", str(photos)]) == 0
+    table = capsys.readouterr().out
+    assert "bilinear" in table
+    assert ("menon" in table) == (cfa == "RGGB")

@@ -199,7 +199,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         left = int(rng.integers(width - side + 1))
         rows, columns = slice(top, top + side), slice(left, left + side)
         if isinstance(image, Tensor):
-            return image[:, rows, columns]
+            return image[:, rows, columns].float()
         return _to_rgb(image[rows, columns])
 
     def _image(self, k: int) -> np.ndarray | Tensor | None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from gsp_unroll.evaluation.classical import CLASSICAL, MethodError, classical_method
+from gsp_unroll.evaluation.classical import (
+    CLASSICAL,
+    MethodError,
+    classical_method,
+    classical_names,
+)
 from gsp_unroll.evaluation.export import write_report
 from gsp_unroll.evaluation.harness import (
     EvaluationError,
@@ -48,6 +53,7 @@ __all__ = [
     "Summary",
     "builtin_sources",
     "classical_method",
+    "classical_names",
     "evaluate",
     "folder_sources",
     "format_report",

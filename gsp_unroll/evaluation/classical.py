@@ -23,6 +23,15 @@ class MethodError(ValueError):
     """A method that does not exist, cannot do the task, or misses its package."""
 
 
+def classical_names(task: Task) -> list[str]:
+    """What a table of ``task`` should have: the classical methods that can do it."""
+    if task.name == "interpolate":
+        return ["bilinear", "bicubic", "bicubic_shifted"]
+    # Malvar and Menon are defined on Bayer mosaics.
+    bayer = task.name == "demosaic" and task.cfa.bayer_phase is not None
+    return ["bilinear", "malvar", "menon"] if bayer else ["bilinear"]
+
+
 def classical_method(name: str, task: Task) -> Restore:
     """Return a classical method as a function of the observation and its mask.
 

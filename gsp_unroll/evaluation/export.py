@@ -151,7 +151,7 @@ def _machine(device: str) -> dict[str, object]:
         "python": platform.python_version(),
         "device": device,
         "threads": torch.get_num_threads(),
-        "packages": {name: _version(name) for name in ("gsp-unroll", *_PACKAGES)},
+        "packages": {name: package_version(name) for name in ("gsp-unroll", *_PACKAGES)},
     }
     if device.startswith("cuda"):
         machine["gpu"] = torch.cuda.get_device_name(device)
@@ -169,7 +169,8 @@ def processor() -> str:
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Version of an installed package; ``None`` if it is not there."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -88,7 +89,6 @@ class Report:
     seed: int = 0
     device: str = "cpu"
     data: str = ""
-    metadata: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -131,7 +131,11 @@ def folder_sources(folder: str | Path, limit: int | None = None) -> list[Source]
         ImageError: If the folder does not exist or holds no image file.
     """
     folder = Path(folder)
-    paths = find_images(folder)[: _checked_limit(limit)]
+    return path_sources(find_images(folder)[: _checked_limit(limit)], folder)
+
+
+def path_sources(paths: Sequence[Path], folder: Path) -> list[Source]:
+    """The same of some files of a folder."""
     return [Source(p.relative_to(folder).as_posix(), lambda p=p: read_image(p)) for p in paths]
 
 
@@ -161,7 +165,7 @@ def evaluate(
     ``Report.skipped``.
 
     Args:
-        sources: Images to restore.
+        sources: Images to restore, each with a name of its own.
         task: What is restored from what.
         methods: Distinct names; see ``resolve_methods``.
         protocols: At least one.
@@ -173,11 +177,15 @@ def evaluate(
 
     Raises:
         EvaluationError: If no image could be evaluated; the message holds the first reason.
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or two images have one name.
     """
     sources = list(sources)
     if not sources:
         raise EvaluationError("sources must hold at least one image, got none")
+    names = Counter(source.name for source in sources)
+    if len(names) < len(sources):
+        [(often, _)] = names.most_common(1)
+        raise ValueError(f"sources must have distinct names, got {often!r} more than once")
     if not methods or not protocols:
         raise ValueError("methods and protocols must each hold at least one entry")
     check_sigma(noise_sigma)

@@ -36,8 +36,7 @@ def f_score(estimate: Tensor, truth: Tensor, threshold: float = 0.01) -> float:
         checks.finite(name, matrix)
         if not torch.allclose(matrix, matrix.mT):
             raise ValueError(f"{name} must be symmetric: an edge is the same in both directions")
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold must be in [0, 1), got {threshold}")
+    checks.in_range("threshold", threshold, 0, 1, open_high=True)
     row, column = torch.triu_indices(*truth.shape, offset=1, device=truth.device)
     found, true = estimate[row, column], truth[row, column] > 0
     if not bool(true.any()):

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from gsp_unroll import checks
-from gsp_unroll.topology import Graph
 
 
 def num_edges(num_nodes: int) -> int:
@@ -108,26 +107,6 @@ def to_edge_index(half: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor]
     kept = half > threshold
     ends = torch.stack([u[kept], v[kept]])
     return torch.cat([ends, ends.flip(0)], dim=1), half[kept].repeat(2)
-
-
-def from_edge_index(edge_index: Tensor, edge_weight: Tensor, num_nodes: int) -> Tensor:
-    """Half vector of one PyG graph, zero where there is no edge.
-
-    Args:
-        edge_index: ``[2, E]``, both directions of every edge, once each.
-        edge_weight: ``[E]``, the same in both directions.
-        num_nodes: Number of nodes.
-
-    Raises:
-        ValueError: If it is no undirected graph, or the directions of an edge differ in weight.
-    """
-    checks.shape("edge_weight", edge_weight, [edge_index.shape[-1]])
-    Graph(edge_index, num_nodes)
-    matrix = edge_weight.new_zeros(num_nodes, num_nodes)
-    matrix[edge_index[0], edge_index[1]] = edge_weight
-    if not torch.equal(matrix, matrix.T):
-        raise ValueError("edge_weight must be the same in both directions of every edge")
-    return from_matrix(matrix)
 
 
 @lru_cache(maxsize=16)

@@ -87,9 +87,7 @@ class InpaintingDrivenConfig:
                 checks.in_range(name, getattr(self, name), 0, open_low=True)
         for name in ("ridge", "temporal_penalty"):
             checks.in_range(name, getattr(self, name), 0)
-        checks.in_range("sparsity", self.sparsity)
-        if not 0 <= self.sparsity < 1:
-            raise ValueError(f"sparsity must be in [0, 1), got {self.sparsity}")
+        checks.in_range("sparsity", self.sparsity, 0, 1, open_high=True)
         for name in ("relative", "warm_start", "centred"):
             checks.boolean(name, getattr(self, name))
         if not isinstance(self.trainable, tuple | list):

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from gsp_unroll import checks
-from gsp_unroll.files import write_atomically
 from gsp_unroll.graph_learning.l2g import L2G, l2g_loss, unrolling_loss
 from gsp_unroll.graph_learning.l2g_config import FitConfig, Pairs
 from gsp_unroll.graph_learning.metrics import check_truth, gmse
 from gsp_unroll.graph_learning.pds import check_distances
 from gsp_unroll.graph_learning.unrolled_pds import UnrolledPDS
+from gsp_unroll.tensor_file import read_tensors, write_tensors
 from gsp_unroll.training.checkpoint import StateError, load_state, save_state
 from gsp_unroll.training.gradients import with_gradients
 from gsp_unroll.training.log import Progress
@@ -220,12 +218,7 @@ def save_topology_network(
     Raises:
         ValueError: If ``path`` does not end in ``.safetensors``.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"path must end in .safetensors, got {path.name!r}")
-    metadata = {**(metadata or {}), _FORM: repr(network)}
-    tensors = {name: value.detach().cpu() for name, value in network.state_dict().items()}
-    return write_atomically(path, save(tensors, metadata=metadata))
+    return write_tensors(path, network.state_dict(), {**(metadata or {}), _FORM: repr(network)})
 
 
 def load_topology_network(network: UnrolledPDS, path: str | Path) -> dict[str, str]:
@@ -235,17 +228,15 @@ def load_topology_network(network: UnrolledPDS, path: str | Path) -> dict[str, s
         The strings kept with them.
 
     Raises:
-        ValueError: If the file is missing, damaged or of another form.
+        CheckpointError: If the file is missing, damaged or changed, or holds no such network.
+        ValueError: If the network in it is of another form.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            form = metadata.pop(_FORM, "no network")
-            if form != repr(network):
-                raise ValueError(f"{path} holds {form}, not {network!r}")
-            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise ValueError(f"{path} holds no weights of this network: {error}") from error
+    what = "network that infers topologies; save with save_topology_network"
+    tensors, metadata = read_tensors(Path(path), _FORM, what)
+    form = metadata.pop(_FORM)
+    if form != repr(network):
+        raise ValueError(f"{path} holds {form}, not {network!r}")
+    network.load_state_dict(tensors)
     network.eval()
     return metadata
 

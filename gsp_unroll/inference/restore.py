@@ -94,7 +94,8 @@ def restore(
         checks.positive_int("halo", halo, minimum=0)
     self_ensemble.check_size("ensemble", ensemble)
     if isinstance(model, UnrolledNetwork):
-        budget = None if tile else parse_bytes("max_memory", max_memory or _MEMORY)
+        memory = _MEMORY if max_memory is None else max_memory
+        budget = None if tile else parse_bytes("max_memory", memory)
         _check_network(model, seen)
 
         def run(title: str, seen: Observation) -> Tensor:

@@ -90,8 +90,7 @@ class ModelConfig:
         checks.one_of("features_from", self.features_from, FEATURES)
         for switch in (*OPTIONS, *IN_BACKWARD):
             value = getattr(self, switch)
-            if not isinstance(value, bool):
-                raise TypeError(f"{switch} must be a bool, got {type(value).__name__} {value!r}")
+            checks.boolean(switch, value)
             if value and switch in OPTIONS and self.name != "uglr-plus":
                 raise ValueError(
                     f"{switch} must be False with name={self.name!r}, the published form; "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.models.recompute import recompute
 from gsp_unroll.models.unrolled import HeadwiseBlock, UnrolledNetwork
 from gsp_unroll.nn import GTVLayer
 from gsp_unroll.ops import unrolled
@@ -114,10 +114,7 @@ class GTVBlock(HeadwiseBlock):
         state = LPState.start(GTV(topology, root).difference(x))
         edges = (state.v1, state.v2, state.ua, state.sum_ab)
         for layer, ratio in zip(self.layers, self._ratios(x), strict=True):
-            if self.config.checkpointing and self.training:
-                x, *edges = checkpoint(run, layer, root, x, *edges, ratio, use_reentrant=False)
-            else:
-                x, *edges = run(layer, root, x, *edges, ratio)
+            x, *edges = recompute(self, run, layer, root, x, *edges, ratio)
         return x
 
     def _ratios(self, x: Tensor) -> Tensor:

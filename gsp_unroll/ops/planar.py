@@ -80,7 +80,13 @@ def score(topology: Topology, f: Tensor, offset_score: Tensor | None = None) -> 
 
 def degree(topology: Topology, w: Tensor) -> Tensor:
     r"""Degree :math:`\sum_j w_{ij}` of each node: ``[*, M] -> [*, N]``."""
-    return _Degree.apply(topology, full_precision(w))
+    w = full_precision(w)
+    return sum_ends(topology, w, w)
+
+
+def sum_ends(topology: Topology, at_u: Tensor, at_v: Tensor) -> Tensor:
+    """What edges bring to their ends, summed at each node: twice ``[*, M] -> [*, N]``."""
+    return _SumEnds.apply(topology, at_u, at_v)
 
 
 def directed_laplacian(topology: Topology, w: Tensor, x: Tensor) -> Tensor:
@@ -223,17 +229,16 @@ class _Distance(Function):
         return None, back, None, by_offset
 
 
-class _Degree(Function):
+class _SumEnds(Function):
     @staticmethod
-    def forward(ctx: Any, topology: Topology, w: Tensor) -> Tensor:
+    def forward(ctx: Any, topology: Topology, at_u: Tensor, at_v: Tensor) -> Tensor:
         ctx.topology = topology
-        return topology.kernels.sum_ends(w, w)
+        return topology.kernels.sum_ends(at_u, at_v)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Gradient, ...]:
-        at_u, at_v = ctx.topology.kernels.at_ends(g)
-        return None, at_u + at_v
+        return (None, *ctx.topology.kernels.at_ends(g))
 
 
 class _DirectedLaplacian(Function):

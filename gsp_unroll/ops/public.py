@@ -113,7 +113,7 @@ def degree(topology: Topology, weight: Tensor) -> Tensor:
     _check_weight(topology, weight)
     checks.same_device(topology=topology, weight=weight)
     into_u, into_v = topology.pack_edges(weight).unbind(-2)
-    return _SumEnds.apply(topology, into_u, into_v).movedim(-1, 0)
+    return planar.sum_ends(topology, into_u, into_v).movedim(-1, 0)
 
 
 def edge_softmax(topology: Topology, score: Tensor, norm: str = "softmax") -> Tensor:
@@ -146,19 +146,6 @@ def symmetric_planar(topology: Topology, weight: Tensor) -> Tensor:
 def both_directions(w: Tensor) -> Tensor:
     """Symmetric planar ``[*, M]`` -> directed planar ``[*, 2, M]``."""
     return torch.stack([w, w], dim=-2)
-
-
-class _SumEnds(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, topology: Topology, at_u: Tensor, at_v: Tensor
-    ) -> Tensor:
-        ctx.topology = topology
-        return topology.kernels.sum_ends(at_u, at_v)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, *ctx.topology.kernels.at_ends(g))
 
 
 def _to_planar(x: Tensor) -> Tensor:

@@ -199,8 +199,7 @@ class TrainConfig:
                 "teacher and teacher_share must be given together, got "
                 f"teacher={self.teacher!r}, teacher_share={self.teacher_share!r}"
             )
-        if not 0.0 <= self.ema < 1.0:
-            raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
+        in_range("ema", self.ema, 0.0, 1.0, open_high=True)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gsp_unroll.checks import in_range
+
 
 class EMA:
     r"""Keep `ema <- d_t ema + (1 - d_t) weights` beside a model.
@@ -18,9 +20,7 @@ class EMA:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        if not 0.0 <= decay < 1.0:
-            raise ValueError(f"decay must lie in [0, 1), got {decay}")
-        self.decay = decay
+        self.decay = in_range("decay", decay, 0.0, 1.0, open_high=True)
         self.updates = 0
         self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
 

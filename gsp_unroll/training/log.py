@@ -42,7 +42,7 @@ class CsvLog:
         write_atomically(self.path, fresh.getvalue().encode())
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row; it is on disk when this returns."""
+        """Append one row; the system has it when this returns."""
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns).writerow(row)
 

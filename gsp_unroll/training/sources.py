@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gsp_unroll.data.images import ImageError, builtin_images, find_images, read_image
-from gsp_unroll.evaluation.harness import Source, builtin_sources, folder_sources
+from gsp_unroll.evaluation.harness import Source, builtin_sources, folder_sources, path_sources
 from gsp_unroll.observe import observe
 from gsp_unroll.training.config import Config, DataConfig
 
@@ -119,8 +119,8 @@ def report_sources(data: DataConfig, folder: Path | None = None) -> tuple[list[S
         raise ValueError(
             "no image is held out to report on: pass a test folder or set data.holdout"
         )
-    paths = [Path(path) for path in held]
-    return [Source(path.name, lambda path=path: read_image(path)) for path in paths], "validation"
+    root = Path(data.folder if data.validation is None else data.validation)
+    return path_sources([Path(path) for path in held], root), "validation"
 
 
 def first_readable(sources: Sequence[Source]) -> tuple[str, Tensor]:

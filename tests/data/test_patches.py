@@ -352,7 +352,7 @@ def test_blurred_patches_are_as_soft_as_drawn():
 def test_images_of_any_precision_are_scaled_down(dtype):
     image = torch.rand(3, 24, 24).to(dtype)
     out = PatchDataset({"a": image}, DEMOSAIC, patch=12, shrink=1.0)[0]["truth"]
-    assert out.dtype == dtype
+    assert out.dtype == torch.float32
     assert out.shape == (3, 12, 12)
     whole = scale_down(image, 6, 8)
     torch.testing.assert_close(whole, scale_down(image.float(), 6, 8).to(dtype), atol=1e-2, rtol=0)
@@ -362,6 +362,6 @@ def test_images_of_any_precision_are_scaled_down(dtype):
 def test_images_of_any_precision_are_blurred(dtype):
     image = {"a": torch.rand(3, 12, 12).to(dtype).requires_grad_()}
     out = PatchDataset(image, DEMOSAIC, patch=12, blur=50.0)[0]["truth"]
-    assert out.dtype == dtype
+    assert out.dtype == torch.float32
     assert not out.requires_grad
     assert float(out.std()) < float(image["a"].detach().std())

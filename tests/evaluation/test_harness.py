@@ -185,6 +185,8 @@ def test_bad_truth_is_named():
 
 def test_wrong_arguments_are_named(folder):
     sources = folder_sources(folder)
+    with pytest.raises(ValueError, match=r"distinct names, got 'a.png' more than once"):
+        evaluate([*sources, sources[0]], TASK, [fill()], BOTH)
     with pytest.raises(EvaluationError, match="at least one image"):
         evaluate([], TASK, [fill()], BOTH)
     with pytest.raises(ValueError, match="at least one entry"):

@@ -21,6 +21,7 @@ from gsp_unroll.graph_learning import (
     load_topology_network,
     save_topology_network,
 )
+from gsp_unroll.models import UGLR, CheckpointError, save_pretrained
 from gsp_unroll.training import ConfigError, load_config_as
 from gsp_unroll.training.checkpoint import StateError
 from gsp_unroll.training.log import Progress
@@ -125,12 +126,20 @@ def test_weights_come_back_from_a_file(tmp_path):
     assert torch.equal(estimate_topologies(other, TEST.z), estimate_topologies(network, TEST.z))
     with pytest.raises(ValueError, match=r"(?s)net\.safetensors holds L2G\(.*\), not L2G\("):
         load_topology_network(L2G(9, layers=5), path)
-    with pytest.raises(ValueError, match="holds no weights of this network"):
+    with pytest.raises(ValueError, match="no weight file at"):
         load_topology_network(network, tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="residual=False"):
         load_topology_network(L2G(8, layers=5, hidden=4, latent=3, features=3, residual=True), path)
     with pytest.raises(ValueError, match=r"path must end in \.safetensors"):
         save_topology_network(network, tmp_path / "net.pt")
+    changed = bytearray(path.read_bytes())
+    changed[-1] ^= 1
+    path.write_bytes(bytes(changed))
+    with pytest.raises(CheckpointError, match="is not what was saved"):
+        load_topology_network(other, path)
+    other = save_pretrained(UGLR(1, blocks=1, maps=4), tmp_path / "restores.safetensors")
+    with pytest.raises(CheckpointError, match="holds no network that infers topologies"):
+        load_topology_network(network, other)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -184,6 +184,7 @@ def test_bad_input_is_named():
         ({"tile": 0}, "tile must be at least 1"),
         ({"halo": -1}, "halo must be at least 0"),
         ({"tile": 8, "max_memory": "1GB"}, "give max_memory or tile, not both"),
+        ({"max_memory": 0}, "max_memory must be more than 0 bytes, got 0"),
         ({"max_memory": "much"}, "max_memory must be bytes or look like"),
     ]:
         with pytest.raises(ValueError, match=message):

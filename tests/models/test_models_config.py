@@ -96,7 +96,7 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
             ValueError,
             "laplacian must be 'combinatorial' with name='uglr-plus'",
         ),
-        ({"carry": 1}, TypeError, "carry must be a bool, got int 1"),
+        ({"carry": 1}, TypeError, "carry must be True or False, got int 1"),
         ({**PLUS, "stem": 1}, ValueError, "stem must be 0 unless name='uglr-plus' and carry=True"),
         ({**PLUS, "carry": True, "stem": 5}, ValueError, r"stem must be smaller than blocks \(5\)"),
         ({**PLUS, "carry": True, "stem": -1}, ValueError, "stem must be at least 0, got -1"),
@@ -116,8 +116,8 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
             ValueError,
             "offset_scores must be False unless features_from='cnn'",
         ),
-        ({"keep_directions": 1}, TypeError, "keep_directions must be a bool, got int 1"),
-        ({"checkpointing": "yes"}, TypeError, "checkpointing must be a bool, got str 'yes'"),
+        ({"keep_directions": 1}, TypeError, "keep_directions must be True or False, got int 1"),
+        ({"checkpointing": "yes"}, TypeError, "checkpointing must be True or False, got str 'yes'"),
     ],
 )
 def test_wrong_values_are_named(arguments, error, message):

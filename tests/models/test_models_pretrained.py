@@ -14,12 +14,12 @@ from gsp_unroll.models import (
     CheckpointError,
     UGLRPlus,
     load_pretrained,
-    pretrained,
     pretrained_metadata,
     save_pretrained,
     shipped,
     shipped_weights,
 )
+from gsp_unroll.tensor_file import checksum
 
 SMALL = {"blocks": 1, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4, "window": 3}
 
@@ -111,7 +111,7 @@ def rewrite(path, change_tensors=None, change_config=None, text=None):
     if change_config:
         change_config(config)
     metadata = {"gsp_unroll_config": text or json.dumps(config)}
-    metadata["gsp_unroll_sha256"] = pretrained._checksum(tensors, metadata)
+    metadata["gsp_unroll_sha256"] = checksum(tensors, metadata)
     save_file(tensors, path, metadata=metadata)
 
 

@@ -87,6 +87,15 @@ def test_degree_equals_dense_in_value_and_gradients(topology):
     )
 
 
+@on_every_topology()
+def test_a_second_derivative_of_the_degree_is_an_error_not_a_wrong_number(topology):
+    weight = weights(topology, symmetric=False).requires_grad_()
+    loss = ops.degree(topology, weight).square().sum() + weight.square().sum()
+    (gradient,) = torch.autograd.grad(loss, weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 @pytest.mark.parametrize("norm", ["softmax", "symmetric", "directed"])
 @on_every_topology()
 def test_edge_softmax_equals_dense_in_value_and_gradients(topology, norm):

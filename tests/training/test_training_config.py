@@ -114,7 +114,7 @@ def test_order_is_file_then_demo_then_overrides_and_all_are_logged(path, caplog)
         ("model.window=4", "in section 'model': window"),
         ("task.name=interpolate", "model.in_channels must be 1 for task.name 'interpolate', got 3"),
         ("task.cfa=RGBX", "RGBX"),
-        ("train.ema=1", r"ema must lie in \[0, 1\)"),
+        ("train.ema=1", r"ema must be finite and >= 0.0 and < 1.0, got 1"),
         ("train.loss=huber", "train.loss must be one of 'mse', 'l1'"),
         ("model.features_from=mlp", None),
         ("model.node_channels=2", "node_channels"),

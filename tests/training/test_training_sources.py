@@ -93,6 +93,11 @@ def test_images_of_the_final_figures(tmp_path):
     sources, name = report_sources(config.data)
     assert [source.name for source in sources] == ["0.png", "2.png"]
     assert name == "validation"
+    # Files of two folders may have one name.
+    for folder in ("a", "b"):
+        write_photos(tmp_path / "two" / folder, count=2, side=16)
+    both, _ = report_sources(tiny_config(tmp_path / "two", data={"holdout": 3}).data)
+    assert [source.name for source in both] == ["a/0.png", "a/1.png", "b/0.png"]
     assert sources[1].load().shape == (3, 16, 16)
     sources, name = report_sources(config.data, tmp_path / "p")
     assert (len(sources), name) == (4, "p")
