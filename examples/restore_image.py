@@ -22,7 +22,7 @@ import sys
 import torch
 
 from gsp_unroll.data.camera import RAW_SUFFIXES, read_raw
-from gsp_unroll.data.images import read_image, write_image
+from gsp_unroll.data.images import check_writable, read_image, write_image
 from gsp_unroll.evaluation import psnr
 from gsp_unroll.inference import ENSEMBLE_SIZES, NoiseAware, restore
 from gsp_unroll.models import IGLR, IGTV, UnrolledNetwork, load_pretrained, shipped_weights
@@ -48,6 +48,7 @@ def main() -> int:
 
 
 def run(args: argparse.Namespace) -> None:
+    check_writable(args.output, args.bits)  # now, not after the work
     model = load_model(args)
     photo = read_raw(args.input) if args.input.lower().endswith(RAW_SUFFIXES) else None
     cfa = CFA.from_name(args.cfa) if photo is None else photo.cfa
@@ -98,7 +99,7 @@ def load_model(args: argparse.Namespace) -> torch.nn.Module:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Demosaick one image.")
     parser.add_argument("input", help="PNG, JPEG, WebP, TIFF of 8 or 16 bits, or a raw file")
-    parser.add_argument("output", help="PNG file to write")
+    parser.add_argument("output", help="file to write: PNG, or of 8 bits WebP, TIFF, JPEG, BMP")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--weights",

@@ -106,6 +106,22 @@ def same_device(**things: HasDevice) -> None:
         )
 
 
+def device(argument: str, value: torch.device | str) -> torch.device:
+    """Return a device that is there, else raise ``ValueError``."""
+    try:
+        found = torch.device(value)
+    except RuntimeError:
+        raise ValueError(
+            f"{argument} must be cpu, cuda, cuda:N or another device of torch, got {value!r}"
+        ) from None
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"{argument} {str(value)!r} is not there: this machine offers "
+            f"{torch.cuda.device_count()} CUDA devices to torch"
+        )
+    return found
+
+
 def positive_int(argument: str, value: object, minimum: int = 1) -> int:
     """Return ``value`` if it is an ``int`` of at least ``minimum``, else raise."""
     if isinstance(value, bool) or not isinstance(value, int):

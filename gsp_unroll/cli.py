@@ -122,6 +122,8 @@ def _evaluate(options: argparse.Namespace, command: str) -> int:
     # Imported here so that --help and a mistyped option answer at once.
     from pathlib import Path
 
+    import torch
+
     from gsp_unroll import checks
     from gsp_unroll.evaluation import (
         builtin_sources,
@@ -137,7 +139,10 @@ def _evaluate(options: argparse.Namespace, command: str) -> int:
 
     task = Task.from_name(options.task, cfa=options.cfa, factor=options.factor, ratio=options.ratio)
     protocols = protocols_from_name(options.protocol)
-    device = _device(options.device)
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    checks.device("device", device)
     if options.threads is not None:
         _set_threads(checks.positive_int("threads", options.threads))
     if options.data is None:
@@ -175,23 +180,6 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"must be a number or a fraction such as 25/255, got {text!r}"
         ) from None
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device {name!r} is not there: this machine offers {torch.cuda.device_count()} "
-            "CUDA devices to torch"
-        )
-    return name
 
 
 def _set_threads(count: int) -> None:

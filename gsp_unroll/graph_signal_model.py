@@ -159,7 +159,7 @@ class GraphSignalModel:
         self.optimizer = optimizer
         self.ema = checks.in_range("ema", ema, 0.0, 1.0, open_high=True)
         self.seed = checks.positive_int("seed", seed, minimum=0)
-        self.device = torch.device(device)
+        self.device = checks.device("device", device)
         self.progress = progress
         self.history: list[float] = []
         self._model: DetrendedNetwork | None = None
@@ -277,32 +277,35 @@ class GraphSignalModel:
 
         .. math:: 1-\frac{\sum(x-t)^2}{\sum(t-\bar t)^2}
 
-        over the nodes that are missing in ``data``, :math:`\bar t` the mean of ``truth`` there; the
-        mean over channels that miss something, as in scikit-learn.
+        over the nodes that are missing in ``data`` and known in ``truth``, :math:`\bar t` the mean
+        of ``truth`` there; the mean over channels that have such nodes, as in scikit-learn.
 
         Args:
             data: As for :meth:`predict`.
-            truth: The complete signal, in the shape of ``data.x``.
+            truth: What is right, in the shape of ``data.x``; NaN where nobody knows.
 
         Raises:
-            ValueError: If ``truth`` has another shape or is not finite where ``data`` is missing,
-                or nothing is missing.
+            ValueError: If ``truth`` has another shape or is infinite where ``data`` is missing, or
+                nothing that is missing is known.
         """
         predicted = self.predict(data).x
         checks.shape("truth", checks.tensor("truth", truth), list(predicted.shape))
         _, mask = signal_and_mask(data)
-        check_observation(truth, ~mask.reshape(truth.shape), "truth")
+        judged = ~mask.reshape(truth.shape) & ~truth.isnan()
+        check_observation(truth, judged, "truth")
         scores = []
-        for x, t, seen in zip(
-            *(v.reshape(len(mask), -1).T for v in (predicted, truth, mask)), strict=True
+        for x, t, here in zip(
+            *(v.reshape(len(mask), -1).T for v in (predicted, truth, judged)), strict=True
         ):
-            if not bool(seen.all()):
-                right = t[~seen].double()
-                wrong = (x[~seen].double() - right).square().sum()
+            if bool(here.any()):
+                right = t[here].double()
+                wrong = (x[here].double() - right).square().sum()
                 spread = (right - right.mean()).square().sum()
                 scores.append(float(1 - wrong / spread) if spread > 0 else float(wrong == 0))
         if not scores:
-            raise ValueError("data must miss at least one value to be scored, got none")
+            raise ValueError(
+                "data must miss at least one value that is known in truth to be scored, got none"
+            )
         return sum(scores) / len(scores)
 
     def save(self, path: str | Path) -> Path:
@@ -358,7 +361,7 @@ class GraphSignalModel:
     def _checked(self, data: Data | Sequence[Data]) -> Iterator[SignalGroup]:
         """Signals by graph, ready to be learned from."""
         for group in collect(data):
-            check_observed(group.topology, group.known)
+            check_observed(group.topology, group.known, group.names)
             self._check_attributes(group)
             yield self._ready(group)[0]
 

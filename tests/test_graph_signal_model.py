@@ -221,6 +221,38 @@ def test_a_fit_leaves_the_random_numbers_of_the_caller_alone():
     assert torch.equal(torch.rand(4), expected)
 
 
+def test_the_signal_that_cannot_be_learned_from_is_named():
+    data = signals()
+    empty = data[0].clone()
+    empty.x = torch.full_like(empty.x, torch.nan)
+    # Whatever graph the others lie on.
+    other = Data(x=torch.rand(3), edge_index=torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]))
+    with pytest.raises(ValueError, match=r"channel 0 of data\[2\] has no sample"):
+        make().fit([other, data[0], empty])
+
+
+def test_what_nobody_knows_is_not_scored():
+    model, part = make().fit(signals()), with_gaps(signals()[0])
+    truth = signals()[0].x.clone()
+    missing = part.x.isnan().nonzero()[:, 0]
+    expected = truth[missing[1:]]
+    truth[missing[0]] = torch.nan
+    wrong = (model.predict(part).x[missing[1:]] - expected).double().square().sum()
+    spread = (expected - expected.mean()).double().square().sum()
+    assert model.score(part, truth) == pytest.approx(float(1 - wrong / spread), rel=1e-5)
+    truth[missing] = torch.nan
+    with pytest.raises(ValueError, match="at least one value that is known in truth"):
+        model.score(part, truth)
+
+
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"device must be cpu, cuda, .* got 'gpu'"):
+        make(device="gpu")
+    missing = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(ValueError, match=f"device '{missing}' is not there"):
+        make(device=missing)
+
+
 def test_a_fit_that_fails_keeps_what_was_fitted_before(monkeypatch):
     data = signals()
     model = make().fit(data)
@@ -276,7 +308,7 @@ def test_score_is_one_for_the_truth_and_zero_for_its_mean(monkeypatch):
     with pytest.raises(ValueError, match=r"truth must have shape \[12, 2\]"):
         model.score(part, perfect[:, 0])
     with pytest.raises(ValueError, match="truth must be finite"):
-        model.score(part, part.x)
+        model.score(part, torch.where(missing, torch.inf, perfect))
     truth = torch.randn(12, 2) * torch.tensor([1.0, 1000.0])
 
     def predict(values):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def read_image_raw(path: str | os.PathLike[str]) -> np.ndarray:
         raise ImageError(f"image file not found: {path}") from None
     except Exception as error:
         # Decoders raise OSError, SyntaxError, struct.error, zlib.error, ...: all mean a bad file.
-        reason = " ".join(str(error).split()).replace(repr(path), "file")
+        reason = re.sub(r" ?<\S+ object at 0x\w+>", "", " ".join(str(error).split()))
         raise ImageError(f"cannot read image {path}: {reason or type(error).__name__}") from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -138,6 +139,23 @@ def write_image(path: str | os.PathLike[str], image: Tensor, bits: int = 8) -> P
             f"image must have shape [H, W], [1, H, W] or [3, H, W], got {list(image.shape)}"
         )
     checks.finite("image", image)
+    suffix = check_writable(path, bits)
+    top = 2**bits - 1
+    planes = image.detach().cpu()
+    pixels = np.empty((*planes.shape[1:], len(planes)), np.uint8 if bits == 8 else np.uint16)
+    for c, plane in enumerate(planes):  # one at a time: an image may be large
+        pixels[..., c] = (plane.double().clamp(0, 1) * top).round().numpy()
+    data = png16.encode(pixels) if bits == 16 else _encode_8bit(pixels, suffix)
+    return write_atomically(path, data)
+
+
+def check_writable(path: str | os.PathLike[str], bits: int = 8) -> str:
+    """The suffix of a file that :func:`write_image` can write, in lower case.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    path = Path(path)
     if bits not in (8, 16):
         raise ValueError(f"bits must be 8 or 16, got {bits!r}")
     suffix = path.suffix.lower()
@@ -146,13 +164,7 @@ def write_image(path: str | os.PathLike[str], image: Tensor, bits: int = 8) -> P
         raise ValueError(
             f"path must end in {', '.join(allowed)} for {bits} bits, got {path.name!r}"
         )
-    top = 2**bits - 1
-    planes = image.detach().cpu()
-    pixels = np.empty((*planes.shape[1:], len(planes)), np.uint8 if bits == 8 else np.uint16)
-    for c, plane in enumerate(planes):  # one at a time: an image may be large
-        pixels[..., c] = (plane.double().clamp(0, 1) * top).round().numpy()
-    data = png16.encode(pixels) if bits == 16 else _encode_8bit(pixels, suffix)
-    return write_atomically(path, data)
+    return suffix
 
 
 def find_images(folder: str | os.PathLike[str], recursive: bool = True) -> list[Path]:

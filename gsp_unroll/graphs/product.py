@@ -14,6 +14,8 @@ from gsp_unroll import checks
 # What only the whole sequence has, or what would make a step several graphs.
 _RESERVED = ("steps", "batch", "ptr")
 
+_REMEDY = "what changes must have a row for each node: remove it, or give it one"
+
 
 def space_time_edge_index(
     edge_index: Tensor | Sequence[Tensor], num_nodes: int, steps: int, *, reach: int = 1
@@ -243,7 +245,7 @@ def _check_alike(name: str, value: object, first: object, num_nodes: int) -> Non
     """The form of ``first`` if it belongs to nodes, else the same value."""
     if not isinstance(first, Tensor) or not isinstance(value, Tensor):
         if type(value) is not type(first) or value != first:
-            _refuse(name, f"be {first!r}", repr(value))
+            _refuse(name, f"be {first!r}", f"{value!r}; {_REMEDY}")
     elif _is_at_nodes(first, num_nodes):
         if (value.shape, value.dtype) != (first.shape, first.dtype):
             _refuse(
@@ -252,7 +254,7 @@ def _check_alike(name: str, value: object, first: object, num_nodes: int) -> Non
                 f"{value.dtype} of shape {list(value.shape)}",
             )
     elif not torch.equal(value, first):
-        _refuse(name, "be equal in all steps: it has no row for each node", "another value")
+        _refuse(name, "be equal in all steps", f"another value; {_REMEDY}")
 
 
 def _refuse(name: str, wanted: str, got: str) -> NoReturn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -89,12 +91,13 @@ def signal_and_mask(data: Data, name: str = "data") -> tuple[Tensor, Tensor]:
     return signal, mask
 
 
-def check_observed(topology: Topology, mask: Tensor) -> None:
+def check_observed(topology: Topology, mask: Tensor, names: Sequence[str] = ()) -> None:
     """Raise unless every channel has a sample in every connected component.
 
     Args:
         topology: Structure.
         mask: Boolean ``[*, C, N]``, ``True`` = observed.
+        names: Of the samples (default: their numbers).
 
     Raises:
         ValueError: Naming the channel and nodes of a component without a sample.
@@ -105,7 +108,8 @@ def check_observed(topology: Topology, mask: Tensor) -> None:
         if lost is None:
             continue
         sample, channel = divmod(int((inverse == k).nonzero()[0]), mask.shape[-2])
-        whose = f"channel {channel}" + (f" of sample {sample}" if sample else "")
+        name = names[sample] if names else f"sample {sample}" if sample else ""
+        whose = f"channel {channel}" + (f" of {name}" if name else "")
         nodes = ", ".join(str(int(i)) for i in lost[:5])
         more = f", ... ({lost.numel()} nodes)" if lost.numel() > 5 else ""
         raise ValueError(

@@ -66,6 +66,11 @@ def observation(image: Tensor, mask: Tensor | CFA | None) -> Observation:
         checks.shape("image", image, ["C", "H", "W"])
         if image.numel() == 0:
             raise ValueError(f"image must not be empty, got shape {list(image.shape)}")
+        if not isinstance(mask, Tensor | None):
+            raise TypeError(
+                "mask must be a boolean tensor, a colour filter array as CFA.from_name('RGGB'), or "
+                f"None (NaN = missing), got {type(mask).__name__} {mask!r}"
+            )
         known = ~torch.isnan(image) if mask is None else mask
         made = known.numel() if mask is None else 0
     known = check_observation(image, known, "image")

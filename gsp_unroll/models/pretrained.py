@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gsp_unroll import checks
 from gsp_unroll.models.build import build
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.shipped import weight_path
@@ -43,11 +44,11 @@ def load_pretrained(weights: str | Path, device: torch.device | str = "cpu") -> 
         device: Where the network goes.
 
     Raises:
-        ValueError: If ``weights`` is neither a path nor a known name.
+        ValueError: If ``weights`` is neither a path nor a known name, or there is no such device.
         CheckpointError: If the file is missing, damaged or changed, holds no configuration of this
             library, or its weights do not fit the configuration.
     """
-    path = weight_path(weights)
+    path, device = weight_path(weights), checks.device("device", device)
     tensors, metadata = _read(path)
     try:
         model = build(ModelConfig(**json.loads(metadata[_CONFIG_KEY])))

@@ -26,6 +26,7 @@ class SignalGroup:
         known: Boolean ``[S, C, N]``.
         attributes: ``[S, A, N]`` in the dtype given, ``None`` if there are none.
         inner: Boolean ``[S, 1, N]``, nodes on which errors count.
+        names: What each signal was given as, e.g. ``"data[3]"``, for messages.
     """
 
     topology: Topology
@@ -33,6 +34,7 @@ class SignalGroup:
     known: Tensor
     attributes: Tensor | None
     inner: Tensor
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -56,17 +58,18 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
         ValueError: If there is none, or channels, attributes or shapes do not fit together.
     """
     several = isinstance(data, Iterable) and not isinstance(data, BaseData | Tensor | str)
-    data = list(data) if several else [data]
+    kind, data = type(data).__name__, list(data) if several else [data]
     for item in data:
         if not isinstance(item, Data):
             raise TypeError(
                 "data must be a torch_geometric.data.Data or a list of them, got "
-                f"{type(item).__name__}"
+                f"{type(item).__name__}" + (f" in a {kind}" if several else "")
             )
     if not data:
         raise ValueError("data must hold at least one graph signal, got an empty list")
     topologies: dict[tuple[int | bytes, int], Topology] = {}
     members: dict[Topology, list[tuple[Tensor, Tensor, Tensor | None, Tensor]]] = {}
+    names: dict[Topology, list[str]] = {}
     form: tuple[int, int] | None = None
     for k, item in enumerate(data):
         name = f"data[{k}]" if several else "data"
@@ -86,13 +89,13 @@ def collect(data: Data | Iterable[Data]) -> list[SignalGroup]:
         members.setdefault(topology, []).append(
             (torch.where(known, signal, 0), known, attributes, inner)
         )
+        names.setdefault(topology, []).extend([name] * len(signal))
     groups = []
     for topology, parts in members.items():
         signal, known, attributes, inner = zip(*parts, strict=True)
         together = None if attributes[0] is None else torch.cat(attributes)
-        groups.append(
-            SignalGroup(topology, torch.cat(signal), torch.cat(known), together, torch.cat(inner))
-        )
+        whole = (torch.cat(signal), torch.cat(known), together, torch.cat(inner))
+        groups.append(SignalGroup(topology, *whole, tuple(names[topology])))
     return groups
 
 

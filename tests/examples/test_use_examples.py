@@ -7,7 +7,8 @@ import torch
 from helpers import run_example
 
 from gsp_unroll.data.camera import RawPhoto
-from gsp_unroll.data.images import read_image, write_image
+from gsp_unroll.data.images import builtin_images, read_image, write_image
+from gsp_unroll.evaluation.resize import cubic
 from gsp_unroll.models import UGLR, save_pretrained
 from gsp_unroll.observe import CFA
 
@@ -47,6 +48,35 @@ def test_restore_image_names_what_is_wrong(monkeypatch, tmp_path, photo, capsys)
     bad.write_bytes(b"not weights")
     assert run_example(monkeypatch, "restore_image.py", photo, "out.png", "--weights", bad) == 2
     assert "bad.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["restore_image.py", "enlarge_image.py"])
+def test_an_output_that_cannot_be_written_is_named_before_the_work(
+    script, monkeypatch, photo, tmp_path, capsys
+):
+    monkeypatch.setattr("gsp_unroll.inference.restore", lambda *_, **__: pytest.fail("too late"))
+    assert run_example(monkeypatch, script, photo, tmp_path / "out.gif") == 2
+    assert "path must end in .png" in capsys.readouterr().err
+    if script == "restore_image.py":
+        arguments = [photo, tmp_path / "out.jpg", "--bits", "16"]
+        assert run_example(monkeypatch, script, *arguments) == 2
+        assert "for 16 bits, got 'out.jpg'" in capsys.readouterr().err
+
+
+def test_enlarge_image_beats_bicubic_and_keeps_the_pixels(monkeypatch, tmp_path, capsys):
+    truth = builtin_images("test")["coffee"][:, 60:140, 240:336]
+    small = write_image(tmp_path / "small.png", truth[:, ::2, ::2])
+    assert run_example(monkeypatch, "enlarge_image.py", small, tmp_path / "large.png") == 0
+    assert "96 x 80" in capsys.readouterr().out
+    large = read_image(tmp_path / "large.png")
+    assert torch.equal(large[:, ::2, ::2], truth[:, ::2, ::2])
+    wrong, of_bicubic = (
+        (image - truth).square().mean() for image in (large, cubic(truth[:, ::2, ::2], 80, 96))
+    )
+    assert wrong < 0.9 * of_bicubic
+    arguments = [small, tmp_path / "out.png", "--weights", "uglr-demosaic"]
+    assert run_example(monkeypatch, "enlarge_image.py", *arguments) == 2
+    assert "weights must be of a network for luma" in capsys.readouterr().err
 
 
 def test_graph_signal_beats_nearest_and_draws(monkeypatch, tmp_path, capsys):

@@ -174,6 +174,7 @@ def test_bad_input_is_named():
         ((y, None, mask), TypeError, "model must be a network or a method"),
         ((y.double(), tiny(), mask), TypeError, "image must be torch.float32"),
         ((y, tiny(), mask.float()), TypeError, "mask must be a bool"),
+        ((y, tiny(), "RGGB"), TypeError, "mask must be .* a colour filter array .* got str 'RGGB'"),
         ((y, tiny(), mask[:2]), ValueError, "mask must have a shape that broadcasts to image"),
         ((y, tiny(), ~mask), ValueError, "mask must observe at least one pixel of every channel"),
         ((y / 0, tiny(), mask), ValueError, "image must be finite"),

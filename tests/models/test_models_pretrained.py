@@ -172,6 +172,12 @@ def test_a_file_without_a_checksum_is_refused(tmp_path):
         load_pretrained(path)
 
 
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    path = save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=r"device 'cuda:99' is not there: this machine offers"):
+        load_pretrained(path, "cuda:99")
+
+
 def test_an_unknown_name_is_named():
     with pytest.raises(ValueError, match=r"weights must be one of .*, got 'ugtv-demosaick'"):
         load_pretrained("ugtv-demosaick")
