@@ -83,7 +83,8 @@ def training(metadata: dict[str, str]) -> str:
     """What the weights have behind them, run by run."""
     history = json.loads(metadata["history"])
     hours = sum(part["minutes"] for part in history) / 60
-    keys = list(dict.fromkeys(key for part in history for key in part))
+    # What was off in all runs says nothing.
+    keys = list(dict.fromkeys(key for part in history for key, value in part.items() if value))
     # What a run did not do (None, 0.0) is left out, as what its version did not know.
     rows = [[key, *(part.get(key) or "" for part in history)] for key in keys]
     text = table(["", *(f"run {k + 1}" for k in range(len(history)))], rows)

@@ -156,7 +156,10 @@ class UnrolledBlock(nn.Module, ABC):
         carried: Tensor | None = None,
     ) -> BlockResult:
         """The next signal, and what it was made with."""
+        weight = mean = maps = None
         for skip in self._skips():
+            # Those of the time before are not kept beside the new ones.
+            del weight, mean, maps
             seen = (topology, x, observed, attributes, carried)
             weight, mean, maps = recompute(self, self.learn, *seen)
             if mean is None:

@@ -92,7 +92,9 @@ def test_a_block_needs_no_more_than_its_formula(network, change):
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"stem": 2}, {"stem": 2, "heads": 1, "features": 1, "window": 3}], ids=str
+    "change",
+    [{}, {"repeats": 1}, {"stem": 2}, {"stem": 2, "heads": 1, "features": 1, "window": 3}],
+    ids=str,
 )
 def test_blocks_that_hand_on_their_maps_need_no_more_than_the_formula(change):
     model = uglr_plus_with_all(**{"blocks": 3, "layers": 1, "cg_steps": 2, **change}).eval()
