@@ -135,7 +135,7 @@ def folder_sources(folder: str | Path, limit: int | None = None) -> list[Source]
 
 
 def path_sources(paths: Sequence[Path], folder: Path) -> list[Source]:
-    """The same of some files of a folder."""
+    """List image files, named by their path inside ``folder``; read later, one at a time."""
     return [Source(p.relative_to(folder).as_posix(), lambda p=p: read_image(p)) for p in paths]
 
 
