@@ -70,7 +70,8 @@ def left_out_table(result: dict[str, Any] | None) -> str:
     blocks = sorted({int(number) for row in result["rows"] for number in row["without"]})
     lines = []
     for row in result["rows"]:
-        losses = {int(k): row["psnr"] - value for k, value in row["without"].items()}
+        # Adding zero makes -0.0 a 0.0.
+        losses = {int(k): round(row["psnr"] - v, 2) + 0.0 for k, v in row["without"].items()}
         cells = [f"{losses[number]:.2f}" if number in losses else "" for number in blocks]
         lines.append([row["weights"], f"{row['psnr']:.2f}", *cells])
     headers = ["weights", "PSNR, dB", *(f"lost without block {number}" for number in blocks)]
