@@ -291,6 +291,37 @@ def uglr_plus_with_all(*args: int, **changes: int | str | bool) -> UGLRPlus:
     return model
 
 
+def small_uglr_plus(**changes: int | str | bool) -> UGLRPlus:
+    """Two channels, float64, seeded, and no parameter at its first value."""
+    torch.manual_seed(1)
+    model = uglr_plus_with_all(2, **changes).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def small_sample(height: int = 7, width: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two images for it and a mask with a sample in each channel."""
+    y = torch.rand(2, 2, height, width, dtype=torch.float64)
+    mask = torch.rand(2, height, width) < 0.4
+    mask[:, 0, 0] = True
+    return y, mask
+
+
+def assert_equivariant(model: UGLRPlus) -> None:
+    """On a general graph the order of nodes does not matter; two channels and one attribute."""
+    graph, order = Graph(random_edges(12), 12), torch.randperm(12)
+    other, _ = permuted(graph, order)
+    y, attributes = torch.rand(1, 2, 12).double(), torch.rand(1, 1, 12).double()
+    mask = torch.rand(1, 2, 12) < 0.5
+    mask[..., 0] = True
+    with torch.no_grad():
+        out = model(y, mask, graph, attributes)
+        moved = model(y[..., order], mask[..., order], other, attributes[..., order])
+    close(moved, out[..., order], 1e-12)
+
+
 def run_example(monkeypatch, script: str, *arguments) -> int:
     """Run a script of ``examples/`` as a user does; its exit code."""
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])

@@ -2,35 +2,23 @@
 
 import pytest
 import torch
-from helpers import close, permuted, random_edges, uglr_plus_with_all
+from helpers import assert_equivariant, close, small_sample, small_uglr_plus
 
 from gsp_unroll.models import UGLRPlus
 from gsp_unroll.observe.fill import fill_in
-from gsp_unroll.topology import Graph, Grid
+from gsp_unroll.topology import Grid
 
 SMALL = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 6, "window": 3}
 
 
 def make(**changes):
-    torch.manual_seed(1)
-    model = uglr_plus_with_all(2, **{**SMALL, "repeats": 2, **changes}).double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return model
-
-
-def sample(height=7, width=6):
-    y = torch.rand(2, 2, height, width, dtype=torch.float64)
-    mask = torch.rand(2, height, width) < 0.4
-    mask[:, 0, 0] = True
-    return y, mask
+    return small_uglr_plus(**{**SMALL, "repeats": 2, **changes})
 
 
 def test_a_repetition_is_the_block_again_with_a_share_of_its_own():
     model, once = make(), make(repeats=0)
     once.load_state_dict({k: v for k, v in model.state_dict().items() if "again" not in k})
-    y, mask = sample()
+    y, mask = small_sample()
     grid, observed = Grid(7, 6, 3), mask.expand_as(y).flatten(-2)
     x, _, _, maps = once.blocks[0](grid, fill_in(y * mask, mask).flatten(-2), observed)
     last = once.blocks[1]
@@ -54,7 +42,7 @@ def test_one_parameter_for_each_repetition_and_it_starts_at_three_tenths():
 
 def test_every_parameter_gets_a_gradient_and_samples_stay():
     model = make(bounds=None)
-    y, mask = sample()
+    y, mask = small_sample()
     out = model(y, mask)
     assert torch.equal(out[:, mask], y[:, mask])
     out.square().sum().backward()
@@ -63,7 +51,7 @@ def test_every_parameter_gets_a_gradient_and_samples_stay():
 
 
 def test_checkpointing_changes_no_gradient():
-    y, mask = sample()
+    y, mask = small_sample()
     gradients = []
     for checkpointing in (False, True):
         model = make(checkpointing=checkpointing).train()
@@ -74,7 +62,7 @@ def test_checkpointing_changes_no_gradient():
 
 
 def test_the_graph_that_is_explained_is_the_last_one():
-    model, y, mask = make(), *sample()
+    model, y, mask = make(), *small_sample()
     first, last = model.explain(y, mask)
     close(last.estimate.view_as(y), model(y, mask), 1e-13)
     once = make(repeats=0).explain(y, mask)
@@ -85,15 +73,7 @@ def test_the_graph_that_is_explained_is_the_last_one():
 @pytest.mark.parametrize("features_from", ["mlp", "gnn"])
 def test_a_general_graph_is_restored_whatever_the_order_of_its_nodes(features_from):
     model = make(features_from=features_from, node_channels=1).eval()
-    graph, order = Graph(random_edges(12), 12), torch.randperm(12)
-    other, _ = permuted(graph, order)
-    y, attributes = torch.rand(1, 2, 12).double(), torch.rand(1, 1, 12).double()
-    mask = torch.rand(1, 2, 12) < 0.5
-    mask[..., 0] = True
-    with torch.no_grad():
-        out = model(y, mask, graph, attributes)
-        moved = model(y[..., order], mask[..., order], other, attributes[..., order])
-    close(moved, out[..., order], 1e-12)
+    assert_equivariant(model)
 
 
 def test_it_sees_farther_each_time():

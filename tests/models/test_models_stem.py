@@ -2,30 +2,18 @@
 
 import pytest
 import torch
-from helpers import close, permuted, random_edges, saved_bytes, uglr_plus_with_all
+from helpers import assert_equivariant, close, saved_bytes, small_sample, small_uglr_plus
 from torch.nn import functional
 
 from gsp_unroll.models import UGLRPlus
 from gsp_unroll.models.stem import StemBlock
-from gsp_unroll.topology import Graph, Grid
+from gsp_unroll.topology import Grid
 
 SMALL = {"blocks": 3, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 6, "window": 3}
 
 
 def make(**changes):
-    torch.manual_seed(1)
-    model = uglr_plus_with_all(2, **{**SMALL, "stem": 1, **changes}).double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return model
-
-
-def sample(height=7, width=6):
-    y = torch.rand(2, 2, height, width, dtype=torch.float64)
-    mask = torch.rand(2, height, width) < 0.4
-    mask[:, 0, 0] = True
-    return y, mask
+    return small_uglr_plus(**{**SMALL, "stem": 1, **changes})
 
 
 def test_maps_are_those_of_the_formula():
@@ -63,13 +51,13 @@ def test_without_its_maps_the_stem_is_not_there():
             if name.startswith("blocks.2.") and "carry" not in name
         }
     )
-    y, mask = sample()
+    y, mask = small_sample()
     close(model(y, mask), alone(y, mask), 1e-13)
 
 
 def test_every_parameter_of_a_stem_gets_a_gradient_and_samples_stay():
     model = make(stem=2, bounds=None)
-    y, mask = sample()
+    y, mask = small_sample()
     out = model(y, mask)
     assert torch.equal(out[:, mask], y[:, mask])
     out.square().sum().backward()
@@ -78,7 +66,7 @@ def test_every_parameter_of_a_stem_gets_a_gradient_and_samples_stay():
 
 
 def test_checkpointing_changes_no_gradient_and_keeps_no_maps_of_a_stem():
-    y, mask = sample()
+    y, mask = small_sample()
     gradients, kept = [], []
     for checkpointing in (False, True):
         model = make(stem=2, checkpointing=checkpointing).train()
@@ -96,7 +84,7 @@ def test_checkpointing_changes_no_gradient_and_keeps_no_maps_of_a_stem():
 
 def test_only_blocks_with_a_graph_are_explained():
     model = make(stem=2)
-    y, mask = sample()
+    y, mask = small_sample()
     (report,) = model.explain(y, mask)
     assert report.weight.shape[1] == 2
     close(report.estimate.view_as(y), model(y, mask), 1e-13)
@@ -105,15 +93,7 @@ def test_only_blocks_with_a_graph_are_explained():
 @pytest.mark.parametrize("features_from", ["mlp", "gnn"])
 def test_a_stem_on_a_general_graph_is_equivariant(features_from):
     model = make(stem=2, features_from=features_from, node_channels=1).eval()
-    graph, order = Graph(random_edges(12), 12), torch.randperm(12)
-    other, _ = permuted(graph, order)
-    y, attributes = torch.rand(1, 2, 12).double(), torch.rand(1, 1, 12).double()
-    mask = torch.rand(1, 2, 12) < 0.5
-    mask[..., 0] = True
-    with torch.no_grad():
-        out = model(y, mask, graph, attributes)
-        moved = model(y[..., order], mask[..., order], other, attributes[..., order])
-    close(moved, out[..., order], 1e-12)
+    assert_equivariant(model)
 
 
 @pytest.mark.parametrize("features_from", ["cnn", "mlp", "gnn"])
