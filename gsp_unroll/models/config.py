@@ -12,9 +12,9 @@ from gsp_unroll.topology.grid import check_window
 
 NETWORKS = ("uglr", "ugtv", "uglr-plus")
 # What uGLR+ may have beyond the published form. A new network with it starts as one without it.
-OPTIONS = ("mean", "sees_mask", "carry", "offset_scores")
+OPTIONS = ("mean", "sees_mask", "carry", "carry_mix", "offset_scores")
 # All that it may have beyond the published form.
-EXTRAS = (*OPTIONS, "bounds", "stem", "repeats")
+EXTRAS = (*OPTIONS, "bounds", "stem", "repeats", "residuals")
 # These say how gradients are computed, not what is.
 IN_BACKWARD = ("checkpointing", "keep_directions")
 FEATURES = ("cnn", "mlp", "gnn")
@@ -53,6 +53,10 @@ class ModelConfig:
             signal as it is. Fewer than ``blocks``; ``"uglr-plus"`` with ``carry``.
         repeats: The last block restores so many times again, from its own result and with the same
             parameters; ``"uglr-plus"`` only.
+        carry_mix: The maps of the block before are mixed by a matrix, not weighed one by one; with
+            ``carry``.
+        residuals: So many pairs of further convolutions in the features of each block, whose result
+            is added to what they see; ``"uglr-plus"`` only.
     """
 
     name: str = "ugtv"
@@ -77,12 +81,14 @@ class ModelConfig:
     offset_scores: bool = False
     stem: int = 0
     repeats: int = 0
+    carry_mix: bool = False
+    residuals: int = 0
 
     def __post_init__(self) -> None:
         checks.one_of("name", self.name, NETWORKS)
         for size in ("in_channels", "blocks", "layers", "cg_steps", "heads", "features", "maps"):
             checks.positive_int(size, getattr(self, size))
-        for count in ("node_channels", "stem", "repeats"):
+        for count in ("node_channels", "stem", "repeats", "residuals"):
             checks.positive_int(count, getattr(self, count), minimum=0)
         check_window(self.window)
         checks.one_of("norm", self.norm, NORMS)
@@ -100,11 +106,15 @@ class ModelConfig:
             self._check_bounds()
         if self.stem:
             self._check_stem()
-        if self.repeats and self.name != "uglr-plus":
-            raise ValueError(
-                f"repeats must be 0 with name={self.name!r}, the published form, got "
-                f"{self.repeats}; name='uglr-plus' has it"
-            )
+        for count in ("repeats", "residuals"):
+            value = getattr(self, count)
+            if value and self.name != "uglr-plus":
+                raise ValueError(
+                    f"{count} must be 0 with name={self.name!r}, the published form, got "
+                    f"{value}; name='uglr-plus' has it"
+                )
+        if self.carry_mix and not self.carry:
+            raise ValueError("carry_mix must be False without carry, which it is a form of")
         if self.offset_scores and self.features_from != "cnn":
             raise ValueError(
                 "offset_scores must be False unless features_from='cnn', got features_from="

@@ -27,6 +27,8 @@ def make_features(
         "mask_channels": channels if config.sees_mask else 0,
         "mean_channels": channels if mean else 0,
         "carry": carry,
+        "carry_mix": config.carry_mix,
+        "residuals": config.residuals,
     }
     if config.features_from == "cnn":
         return ImageFeatures(*size, **options)

@@ -409,6 +409,7 @@ class UnrolledNetwork(nn.Module, ABC):
             f"cg_steps={c.cg_steps}, heads={c.heads}, features={c.features}, norm={c.norm!r}"
             + (f", stem={c.stem}" if c.stem else "")
             + (f", repeats={c.repeats}" if c.repeats else "")
+            + (f", residuals={c.residuals}" if c.residuals else "")
         )
 
 

@@ -82,6 +82,8 @@ class DataConfig:
         candidates: Each patch is drawn from so many, the harder the likelier, and weighs less for
             it: the same expected gradient (before ``clip``) with less noise, if ``loss`` is
             ``"mse"``. null = all patches are equal.
+        balanced: 1 = patches weigh as they do in the mean PSNR of their images, in which an image
+            of half the error counts twice; 0 = as in the mean squared error.
         cache_mb: Decoded images are kept in memory up to this many megabytes.
         workers: Threads that prepare batches ahead; 0 = prepare them in the training thread. The
             patches do not depend on it.
@@ -99,6 +101,7 @@ class DataConfig:
     shrink: float = 0.0
     blur: float = 0.0
     candidates: int | None = None
+    balanced: float = 0.0
     cache_mb: int = 4096
     workers: int = 2
 
@@ -114,6 +117,7 @@ class DataConfig:
         in_range("blur", self.blur, 0.0)
         if self.candidates is not None:
             positive_int("candidates", self.candidates)
+        in_range("balanced", self.balanced, 0.0, 1.0)
         positive_int("cache_mb", self.cache_mb, 0)
         positive_int("workers", self.workers, 0)
 

@@ -13,14 +13,14 @@ from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metad
 from gsp_unroll.models.config import EXTRAS, IN_BACKWARD
 from gsp_unroll.topology.grid import half_offsets
 
-# Of which there may be more than in the weights.
-_GROW = ("blocks", "layers")
 # Networks of one form but for what a layer solves.
 _ALIKE = {"uglr", "ugtv"}
 # Score of offsets that are new in a wider window, whose features were learned without them.
 _NEW_OFFSET = -1.0
 _SCORES = "graph.offset_score"
 _AGAIN = "skips_again"
+_CARRY = "features.carry"
+_MIXTURE = "features.carry.weight"
 
 
 def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
@@ -31,7 +31,8 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     further layers have CG steps of length zero (copies would diverge: learned steps fit what the
     steps before them leave). The same holds for what the network has of
     :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights; bounds may be set anew, not left
-    out. uGLR may start from uGTV and the other way round, without what their layers have learned.
+    out. Of a network of more blocks the last ones are taken, without what the others did and handed
+    on. uGLR may start from uGTV and the other way round, without what their layers have learned.
     With ``stem`` the first blocks may become those of a stem, whose last layer is zero at first:
     what they hand on stays, what they solve is lost. With more ``repeats`` the last block goes
     on as a new one does. With ``offset_scores`` the window may be wider: new neighbours weigh
@@ -61,8 +62,9 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
             f"stem must be smaller than the number of blocks of the weights {weights!r} "
             f"({theirs['blocks']}), which would lose all that restore, got {ours['stem']}"
         )
+    left_out = max(theirs["blocks"] - ours["blocks"], 0)
     for k, block in enumerate(network.blocks):
-        given = source.blocks[min(k, theirs["blocks"] - 1)].state_dict()
+        given = source.blocks[min(k + left_out, theirs["blocks"] - 1)].state_dict()
         if theirs["stem"] <= k < ours["stem"]:
             given = _as_stem(block, given)
         elif k >= ours["stem"]:
@@ -78,10 +80,21 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
         if block.config.repeats and k == ours["blocks"] - 1:
             known = given.get(_AGAIN, block.skips_again[:0])
             given[_AGAIN] = torch.cat([known, block.skips_again[len(known) :]])
+        _fit_carry(block, given)
         block.load_state_dict({**block.state_dict(), **given})
         if k >= theirs["blocks"]:
             nn.init.zeros_(block.skip)
     return json.loads(pretrained_metadata(weights).get("history", "[]"))
+
+
+def _fit_carry(block: nn.Module, given: dict[str, Tensor]) -> None:
+    """Change ``given`` for a first block, which has nothing to see, and for one that mixes."""
+    if block.features.carry is None:
+        for key in (_CARRY, _MIXTURE):
+            given.pop(key, None)
+    elif block.config.carry_mix and _CARRY in given:
+        mixture = torch.diag(given.pop(_CARRY).flatten())
+        given[_MIXTURE] = mixture.reshape(block.features.carry.weight.shape)
 
 
 def _as_stem(stem: nn.Module, block: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,10 +122,11 @@ def _may_differ(key: str, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
     here, there = ours[key], theirs[key]
     if key == "name":
         return {here, there} == _ALIKE
-    if key in ("stem", "repeats"):
+    if key in ("layers", "stem", "repeats", "residuals"):
         return here > there
-    if key == "blocks" and theirs["repeats"]:
-        return False
+    if key == "blocks":
+        # Were there more of them, it would no longer be the last one that repeats.
+        return not ours["stem"] if here < there else not theirs["repeats"]
     if key == "window":
         return ours["offset_scores"] and here > there
-    return key in IN_BACKWARD or (key in EXTRAS and bool(here)) or (key in _GROW and here > there)
+    return key in IN_BACKWARD or (key in EXTRAS and bool(here))

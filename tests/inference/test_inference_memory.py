@@ -93,7 +93,14 @@ def test_a_block_needs_no_more_than_its_formula(network, change):
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"repeats": 1}, {"stem": 2}, {"stem": 2, "heads": 1, "features": 1, "window": 3}],
+    [
+        {},
+        {"repeats": 1},
+        {"residuals": 1, "carry_mix": True, "repeats": 1},
+        {"residuals": 1, "carry_mix": True, "heads": 1, "features": 1, "window": 3},
+        {"stem": 2},
+        {"stem": 2, "heads": 1, "features": 1, "window": 3},
+    ],
     ids=str,
 )
 def test_blocks_that_hand_on_their_maps_need_no_more_than_the_formula(change):

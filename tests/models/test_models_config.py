@@ -22,6 +22,7 @@ PLUS = {"name": "uglr-plus"}
         ModelConfig("uglr-plus", 1, **SMALL, mean=True, sees_mask=True, carry=True),
         ModelConfig("uglr-plus", 1, **{**SMALL, "blocks": 3}, carry=True, stem=2),
         ModelConfig("uglr-plus", 1, **SMALL, repeats=1),
+        ModelConfig("uglr-plus", 1, **SMALL, carry=True, carry_mix=True, residuals=2),
         ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
         ModelConfig("uglr-plus", 3, **SMALL, norm="symmetric"),
         ModelConfig("uglr-plus", 3, **SMALL, bounds=[0, 1.5]),
@@ -46,6 +47,7 @@ def test_defaults_are_the_published_network():
         "features_from": "cnn", "node_channels": 0, "checkpointing": False,
         "mean": False, "sees_mask": False, "carry": False, "bounds": None,
         "keep_directions": False, "offset_scores": False, "stem": 0, "repeats": 0,
+        "carry_mix": False, "residuals": 0,
     }  # fmt: skip
     assert build(config).config == UGTV().config == config
     assert UGLR().config == dataclasses.replace(config, name="uglr")
@@ -103,6 +105,10 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
         ({"repeats": 1}, ValueError, "repeats must be 0 with name='ugtv', .* got 1"),
         ({**PLUS, "repeats": -1}, ValueError, "repeats must be at least 0, got -1"),
         ({**PLUS, "repeats": True}, TypeError, "repeats must be an int"),
+        ({"residuals": 1}, ValueError, "residuals must be 0 with name='ugtv', .* got 1"),
+        ({**PLUS, "residuals": -1}, ValueError, "residuals must be at least 0, got -1"),
+        ({**PLUS, "carry_mix": True}, ValueError, "carry_mix must be False without carry"),
+        ({"carry_mix": True}, ValueError, "carry_mix must be False with name='ugtv'"),
         ({"stem": 1}, ValueError, "stem must be 0 .* got stem=1 with name='ugtv'"),
         ({"bounds": (0, 1)}, ValueError, "bounds must be None with name='ugtv', the published f"),
         ({**PLUS, "bounds": (1, 1)}, ValueError, "bounds must rise, got 1.0 and 1.0"),

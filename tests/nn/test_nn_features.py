@@ -83,9 +83,62 @@ def test_gradients_are_finite_with_isolated_nodes():
     assert_all_finite(x.grad, *(p.grad for p in module.net.parameters()))
 
 
-def test_negative_hops_are_named():
+def test_negative_counts_are_named():
     with pytest.raises(ValueError, match="hops must be at least 0, got -1"):
         NodeFeatures(1, 1, 1, hops=-1)
+    with pytest.raises(ValueError, match="residuals must be at least 0, got -1"):
+        ImageFeatures(1, 1, 1, residuals=-1)
+
+
+@pytest.mark.parametrize("kind", [ImageFeatures, NodeFeatures])
+def test_residuals_change_nothing_at_first_and_are_added_to_what_they_see(kind):
+    torch.manual_seed(0)
+    plain, deep = kind(1, 2, 3, maps=4).double(), kind(1, 2, 3, maps=4, residuals=2).double()
+    assert deep.load_state_dict(plain.state_dict(), strict=False).unexpected_keys == []
+    x, grid = torch.rand(2, 1, 63, dtype=torch.float64), Grid(9, 7, 3)
+    before = plain(x, grid)
+    close(deep(x, grid).features, before.features, 1e-14)
+    for pair in deep.residuals:
+        torch.nn.init.normal_(pair[-1].weight)
+        torch.nn.init.normal_(pair[-1].bias)
+    maps = before.maps
+    for first, _, second in deep.residuals:
+        maps = (maps + second(first(maps).relu())).relu()
+    after = deep(x, grid)
+    close(after.maps, maps, 1e-13)
+    assert (after.features - before.features).abs().max() > 1e-3
+
+
+def test_image_features_see_one_pixel_farther_for_each_convolution():
+    module = ImageFeatures(1, 1, 2, maps=4, residuals=1).double()
+    torch.nn.init.normal_(module.residuals[0][-1].weight)
+    assert (module.reach(3), ImageFeatures(1, 1, 2).reach(3)) == (6, 4)
+    x = torch.rand(1, 1, 19, 19, dtype=torch.float64)
+    touched = x.clone()
+    touched[..., 9, 9] += 1
+    before, after = (module(v.flatten(-2), Grid(19, 19, 3)).features for v in (x, touched))
+    changed = (before != after).flatten(0, 2).any(0).view(19, 19).nonzero() - 9
+    assert int(changed.abs().max()) == 6
+
+
+@pytest.mark.parametrize("kind", [ImageFeatures, NodeFeatures])
+def test_carried_maps_are_mixed_at_each_node(kind):
+    torch.manual_seed(0)
+    module = kind(1, 2, 3, maps=4, carry=True, carry_mix=True).double()
+    x, grid = torch.rand(2, 1, 63, dtype=torch.float64), Grid(9, 7, 3)
+    assert not module.carry.weight.any()
+    torch.nn.init.normal_(module.carry.weight)
+    carried = torch.rand(2, 4, 63, dtype=torch.float64)
+    mixed = module.carry.weight.flatten(1) @ carried
+    if kind is ImageFeatures:
+        carried, mixed = carried.unflatten(-1, (9, 7)), mixed.unflatten(-1, (9, 7))
+    else:
+        carried, mixed = carried.mT, mixed.mT
+    given = module.hidden(x, grid, carried=carried)
+    module.carry = None
+    first = module.net[0].register_forward_hook(lambda layer, args, result: result + mixed)
+    close(given, module.hidden(x, grid), 1e-13)
+    first.remove()
 
 
 @pytest.mark.parametrize("kind", [ImageFeatures, NodeFeatures])

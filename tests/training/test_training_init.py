@@ -219,8 +219,60 @@ def test_a_larger_network_computes_the_same_at_first_and_learns(network, tmp_pat
     )
     # The other way round something would be lost.
     path = large.save_pretrained(tmp_path / "large.safetensors")
-    with pytest.raises(ValueError, match="blocks: 3 there, 2 here; layers: 2 there, 1 here"):
+    with pytest.raises(ValueError, match=r"form \(layers: 2 there, 1 here\)"):
         start_from(small, str(path))
+
+
+@pytest.mark.parametrize("network", [UGTV, UGLRPlus])
+def test_a_network_of_fewer_blocks_takes_the_last_ones(network, tmp_path):
+    size = {"layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
+    if network is UGLRPlus:
+        size |= {"carry": True, "repeats": 1}
+    long = network(blocks=4, **size).eval()
+    with torch.no_grad():
+        for parameter in long.parameters():
+            parameter.add_(0.1 * torch.rand_like(parameter))
+        # What the first two of them do, and hand on, is nothing.
+        for block in long.blocks[:2]:
+            block.skip.zero_()
+        if network is UGLRPlus:
+            long.blocks[2].features.carry.zero_()
+    path = str(long.save_pretrained(tmp_path / "long.safetensors"))
+    short = network(blocks=2, **size).eval()
+    start_from(short, path)
+    y, mask = torch.rand(1, 3, 8, 8), CFA("RGGB").mask(8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(short(y, mask), long(y, mask))
+
+
+def test_deeper_features_and_a_mixture_of_maps_change_nothing_at_first(tmp_path):
+    size = {"layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4, "carry": True}
+    plain = UGLRPlus(blocks=3, **size).eval()
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            if "carry" in name:
+                parameter.normal_()
+    path = str(plain.save_pretrained(tmp_path / "plain.safetensors"))
+    y, mask = torch.rand(1, 3, 8, 8), CFA("RGGB").mask(8, 8)
+    made = {}
+    for residuals in (1, 2):
+        made[residuals] = UGLRPlus(blocks=3, **size, carry_mix=True, residuals=residuals).eval()
+        start_from(made[residuals], path)
+        with torch.no_grad():
+            torch.testing.assert_close(made[residuals](y, mask), plain(y, mask))
+            for parameter in made[residuals].parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    # From one pair of layers to two, and to fewer blocks, the first of which mixes nothing.
+    path = str(made[1].save_pretrained(tmp_path / "deep.safetensors"))
+    for blocks in (3, 2):
+        deeper = UGLRPlus(blocks=blocks, **size, carry_mix=True, residuals=2).eval()
+        start_from(deeper, path)
+        if blocks == 3:
+            with torch.no_grad():
+                torch.testing.assert_close(deeper(y, mask), made[1](y, mask))
+    for there, here in (("carry_mix", {"residuals": 1}), ("residuals", {"carry_mix": True})):
+        with pytest.raises(ValueError, match=rf"{there}: (True|1) there, (False|0) here"):
+            start_from(UGLRPlus(blocks=3, **size, **here), path)
 
 
 def test_the_published_networks_start_from_each_other_but_for_their_layers(tmp_path):
