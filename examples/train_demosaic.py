@@ -38,9 +38,9 @@ from gsp_unroll.training import (
 )
 
 
-def main() -> None:
-    """Train, compare with classical methods, draw."""
-    command = parse_arguments(__doc__, default_config="configs/ugtv.yaml")
+def main(usage: str, default_config: str) -> None:
+    """Train, compare with classical methods, draw: whatever the task of the configuration is."""
+    command = parse_arguments(usage, default_config)
     config = command.config
     device = "cuda" if torch.cuda.is_available() else "cpu"
     task = config.task.build()
@@ -88,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, "configs/ugtv.yaml")

@@ -10,81 +10,8 @@ use a bicubic interpolation that is shifted by half a pixel: both kinds are in t
 
 from __future__ import annotations
 
-import shlex
-import sys
-from pathlib import Path
-
-import torch
-
-from gsp_unroll.evaluation import (
-    evaluate,
-    format_report,
-    network_method,
-    protocols_from_name,
-    resolve_methods,
-    write_report,
-)
-from gsp_unroll.models import load_pretrained
-from gsp_unroll.observe import observe
-from gsp_unroll.plotting import restoration_report
-from gsp_unroll.training import (
-    first_readable,
-    one_line_errors,
-    parse_arguments,
-    report_sources,
-    run,
-)
-
-
-def main() -> None:
-    """Train, compare with classical methods, draw."""
-    command = parse_arguments(__doc__, default_config="configs/ugtv_interpolate.yaml")
-    config = command.config
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    task = config.task.build()
-    # What the report needs is looked at before the training, not after it.
-    names = ["bilinear", "bicubic_shifted", "bicubic"]
-    with one_line_errors():
-        sources, data = report_sources(config.data, command.test)
-        classical = resolve_methods(names, task, device)
-    result = run(command)
-    if not result.is_main:
-        return
-
-    model = load_pretrained(result.weights, device=device)
-
-    methods = [*classical]
-    if config.train.init is not None:
-        start = load_pretrained(config.train.init, device=device)
-        methods.append(network_method(f"{start.config.name}, before", start))
-    methods.append(network_method(config.model.name, model))
-
-    report = evaluate(
-        sources,
-        task,
-        methods,
-        protocols_from_name("both"),
-        noise_sigma=config.task.noise_sigma,
-        device=device,
-        progress=True,
-        data=data,
-    )
-    print(f"\n{format_report(report)}\n")
-    files = write_report(report, command.out, stem="metrics", command=shlex.join(sys.argv))
-
-    # The picture: one image, and the graph that the network learned where it matters most.
-    name, image = first_readable(sources)
-    truth = task.prepare(image)
-    mask = task.mask(*truth.shape[-2:])
-    y = observe(truth, mask, noise_sigma=config.task.noise_sigma)
-    restored = methods[-1].restore(y.to(device), mask.to(device)).cpu()
-    picture = command.out / f"{Path(name).stem}.png"
-    files.append(restoration_report(picture, truth, y, mask, restored, model.cpu()))
-
-    print(f"trained for {result.steps} steps in {result.seconds / 60:.1f} minutes")
-    for path in [result.weights, *files]:
-        print(f"wrote {path}")
-
+# The script beside this one. They differ in what is trained when nothing is said.
+from train_demosaic import main
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, "configs/ugtv_interpolate.yaml")

@@ -36,6 +36,8 @@ def _run(monkeypatch, tmp_path, script, *arguments):
     """Run a script in this process: a new one would spend seconds on imports."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    # Python puts the folder of a script there, runpy does not.
+    monkeypatch.syspath_prepend(ROOT / "examples")
     runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
 
 
@@ -43,6 +45,8 @@ def _run(monkeypatch, tmp_path, script, *arguments):
     ("script", "config", "baselines"),
     [
         ("train_demosaic.py", "uglr.yaml", {"bilinear", "malvar", "menon"}),
+        # The task is that of the configuration.
+        ("train_interpolation.py", "ugtv.yaml", {"bilinear", "malvar", "menon"}),
         (
             "train_interpolation.py",
             "ugtv_interpolate.yaml",
@@ -73,7 +77,7 @@ def test_folder_in_table_and_picture_out(tmp_path, monkeypatch, capsys, script, 
     ("script", "config", "extra", "says"),
     [
         ("train_demosaic.py", "ugtv.yaml", ["--test", "empty"], "empty"),
-        ("train_interpolation.py", "ugtv.yaml", [], "does the task 'interpolate' only"),
+        ("train_interpolation.py", "ugtv_interpolate.yaml", ["--test", "nowhere"], "nowhere"),
     ],
 )
 def test_what_the_report_needs_is_checked_before_the_training(
