@@ -63,18 +63,20 @@ def softness_table(result: dict[str, Any] | None, task: str) -> str:
     return f"{table(headers, lines)}\n\n{judged} Luma falls by, dB: {falls or 'not measured'}."
 
 
-def left_out_table(result: dict[str, Any] | None) -> str:
-    """PSNR of each network, and what it loses without each of its blocks."""
+def left_out_table(result: dict[str, Any] | None, what: str = "block") -> str:
+    """PSNR of each network, and what it loses without each ``"block"`` or ``"maps of block"``."""
     if result is None:
         return "Not measured yet."
-    blocks = sorted({int(number) for row in result["rows"] for number in row["without"]})
+    key = "without" if what == "block" else "without_maps"
+    rows = [row for row in result["rows"] if row[key]]
+    blocks = sorted({int(number) for row in rows for number in row[key]})
     lines = []
-    for row in result["rows"]:
+    for row in rows:
         # Adding zero makes -0.0 a 0.0.
-        losses = {int(k): round(row["psnr"] - v, 2) + 0.0 for k, v in row["without"].items()}
+        losses = {int(k): round(row["psnr"] - v, 2) + 0.0 for k, v in row[key].items()}
         cells = [f"{losses[number]:.2f}" if number in losses else "" for number in blocks]
         lines.append([row["weights"], f"{row['psnr']:.2f}", *cells])
-    headers = ["weights", "PSNR, dB", *(f"lost without block {number}" for number in blocks)]
+    headers = ["weights", "PSNR, dB", *(f"lost without {what} {number}" for number in blocks)]
     return f"{table(headers, lines)}\n\n{squares_source(result)}"
 
 
@@ -92,6 +94,7 @@ def main() -> None:
     texts = {group: group_table(result, group) for group in GROUPS}
     texts |= {f"softness, {task}": softness_table(soft, task) for task in TASKS}
     texts["blocks left out"] = left_out_table(left_out)
+    texts["maps left out"] = left_out_table(left_out, "maps of block")
     machine = "Not measured yet."
     if result is not None:
         trained, judged = result["rows"][-1]["images"][:2]

@@ -1,16 +1,16 @@
-"""What each block of a network is worth: PSNR if it hands on the signal as it came.
+"""What each block of a network is worth: PSNR if it restores nothing, or sees no maps.
 
     python benchmarks/left_out.py --data DIR
     python benchmarks/experiments_page.py
 
 ``skip`` of one block is set to zero: its maps go on (``carry``), what it solves does not. A block
-without which little is lost is idle, and its parameters would do more elsewhere. Protocol
-``paper``, central squares.
+without which little is lost is idle; so is one whose maps the next one does not miss either (its
+``carry`` zero), and its parameters would do more elsewhere. Protocol ``paper``, central squares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from gsp_unroll.observe import Task
 
 
 def measure(weights: str, images: Sequence[torch.Tensor]) -> dict[str, Any]:
-    """PSNR in dB of the whole network, and without each of the blocks that have a graph."""
+    """PSNR in dB of the whole network, without what each block restores, and without its maps."""
     model = load_pretrained(weights)
     task = Task.from_name(pretrained_metadata(weights)["task"].split()[0])
 
@@ -33,21 +33,36 @@ def measure(weights: str, images: Sequence[torch.Tensor]) -> dict[str, Any]:
 
     row: dict[str, Any] = {"weights": weights, "task": task.name}
     row["parameters"] = sum(p.numel() for p in model.parameters())
-    row["psnr"] = psnr(restore, task, images)
-    row["without"] = {}
-    for number, block in enumerate(model.blocks):
-        if isinstance(block, StemBlock):
-            continue
-        skips = [p for p in (block.skip, block.skips_again) if p is not None]
-        kept = [skip.data for skip in skips]
-        for skip in skips:
-            skip.data = torch.zeros_like(skip)
-        row["without"][number + 1] = psnr(restore, task, images)
-        for skip, value in zip(skips, kept, strict=True):
-            skip.data = value
-    cells = [f"{value:.2f}" for value in (row["psnr"], *row["without"].values())]
-    print_table([weights, "whole", *map(str, row["without"])], [["dB", *cells]])
+
+    def judge() -> float:
+        return psnr(restore, task, images)
+
+    row["psnr"] = judge()
+    row["without"], row["without_maps"] = {}, {}
+    for number, block in enumerate(model.blocks, 1):
+        if not isinstance(block, StemBlock):
+            skips = [p for p in (block.skip, block.skips_again) if p is not None]
+            row["without"][number] = with_zeros(skips, judge)
+        carry = [p for name, p in block.features.named_parameters() if name.startswith("carry")]
+        if carry:
+            row["without_maps"][number - 1] = with_zeros(carry, judge)
+    results = {"whole": row["psnr"]}
+    results |= {f"without {number}": value for number, value in row["without"].items()}
+    results |= {f"without maps {number}": value for number, value in row["without_maps"].items()}
+    print_table([weights, *results], [["dB", *(f"{value:.2f}" for value in results.values())]])
     return row
+
+
+@torch.no_grad()
+def with_zeros(parameters: Iterable[torch.Tensor], judge: Callable[[], float]) -> float:
+    """What ``judge`` says while ``parameters`` are zero."""
+    kept = [(parameter, parameter.clone()) for parameter in parameters]
+    for parameter, _ in kept:
+        parameter.zero_()
+    result = judge()
+    for parameter, value in kept:
+        parameter.copy_(value)
+    return result
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -138,7 +138,8 @@ def test_blocks_are_left_out_one_by_one(load, tmp_path):
     options = ["--quick", "--threads", "1", "--out", str(out), "--weights", str(path)]
     script = load("left_out")
     script.main(options)
-    [row] = json.loads(out.read_text())["rows"]
+    result = json.loads(out.read_text())
+    [row] = result["rows"]
     assert list(row["without"]) == ["2", "3"]
     images = script.squares(None, 16)
     task = script.Task.from_name("demosaic")
@@ -152,10 +153,17 @@ def test_blocks_are_left_out_one_by_one(load, tmp_path):
         model.blocks[2].skips_again.zero_()
     assert row["without"]["3"] == pytest.approx(whole(), abs=1e-6)
     assert row["without"]["3"] != row["psnr"] != row["without"]["2"]
-    text = load("experiments_page").left_out_table(json.loads(out.read_text()))
+    assert list(row["without_maps"]) == ["1", "2"]
+    model.load_state_dict(load_pretrained(path).state_dict())
+    with torch.no_grad():
+        model.blocks[1].features.carry.zero_()
+    assert row["without_maps"]["1"] == pytest.approx(whole(), abs=1e-6)
+    text = load("experiments_page").left_out_table(result)
     assert "central squares of 16 x 16" in text
     losses = (f"{row['psnr'] - row['without'][number]:.2f}" for number in "23")
     assert f"| {row['psnr']:.2f} | {' | '.join(losses)} |" in text
+    maps = load("experiments_page").left_out_table({**result, "rows": [row]}, "maps of block")
+    assert "| lost without maps of block 1 | lost without maps of block 2 |" in maps
 
 
 def test_the_pages_have_a_place_for_every_table(load):
@@ -163,7 +171,7 @@ def test_the_pages_have_a_place_for_every_table(load):
     text = page.PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- table: {group} -->" in text for group in load("ablations").GROUPS)
     assert all(f"<!-- table: softness, {task} -->" in text for task in load("softness").METHODS)
-    assert "<!-- table: blocks left out -->" in text
+    assert all(f"<!-- table: {what} left out -->" in text for what in ("blocks", "maps"))
     page = load("results_page")
     text = page.PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- table: {name} -->" in text for name in page.tables())
