@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gsp_unroll.checks import finite, floating, in_range, positive_int, shape
-from gsp_unroll.data.balance import balance, image_difficulty, places
 from gsp_unroll.data.colours import recolour, saturate
 from gsp_unroll.data.difficulty import difficulty, importance
 from gsp_unroll.data.images import ImageError, read_image_raw
@@ -66,15 +65,13 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             difficulty, see :func:`~gsp_unroll.data.difficulty.importance`. Its weight makes up for
             that: the weighted mean loss has the same expectation for any number of candidates,
             and, where gradients grow with the difficulty, less noise. 1 = all patches are equal.
-        balanced: 1 = patches weigh as they do in the mean PSNR of their images, 0 = as in the mean
-            squared error, see :func:`~gsp_unroll.data.balance.balance`, between them a power.
         noise_sigma: Standard deviation of white Gaussian noise on the observed samples.
         cache_bytes: Decoded files are kept in memory up to this many bytes.
 
     Shapes:
         Each item is a dictionary: ``"truth"`` and ``"y"`` float32 ``[C, patch, patch]``, ``"mask"``
         bool of the same shape; ``y`` is 0 where nothing is observed; ``"weight"`` float32 ``[]``,
-        of the patch among ``candidates``; ``"balance"`` float32 ``[]``, of its image in the loss.
+        of the patch's loss.
 
     Raises:
         ImageError: There is no usable image.
@@ -95,7 +92,6 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         shrink: float = 0.0,
         blur: float = 0.0,
         candidates: int = 1,
-        balanced: float = 0.0,
         noise_sigma: float = 0.0,
         cache_bytes: int = 0,
     ) -> None:
@@ -110,14 +106,12 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.shrink = in_range("shrink", shrink, 0.0, 1.0)
         self.blur = in_range("blur", blur, 0.0)
         self.candidates = positive_int("candidates", candidates)
-        self.balanced = in_range("balanced", balanced, 0.0, 1.0)
         self.noise_sigma = in_range("noise_sigma", noise_sigma, 0.0)
         self.cache_bytes = positive_int("cache_bytes", cache_bytes, 0)
         self.skipped: dict[str, str] = {}
         self._lock = threading.Lock()
         self._cache: dict[int, np.ndarray] = {}
         self._cached = 0
-        self._difficulty: dict[int, float] = {}
         self._memory: Mapping[str, Tensor] = {}
         if isinstance(images, Mapping):
             for name, image in images.items():
@@ -139,62 +133,35 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             raise IndexError(f"index must lie in [0, {self.length}), got {index}")
         rng = np.random.default_rng((self.seed, int(index)))
         first = int(index) * self.candidates
-        truths, plain, images = zip(
-            *(self._truth(first + k, rng) for k in range(self.candidates)), strict=True
-        )
+        truths = [self._truth(first + k, rng) for k in range(self.candidates)]
         mask = self.task.mask(self.patch, self.patch, seed=int(rng.integers(2**31)))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        chosen, weight, share = 0, 1.0, torch.ones(self.candidates)
-        if self.candidates > 1 or self.balanced:
-            hard = difficulty(torch.stack(truths), mask)
-        if self.balanced:
-            known = torch.tensor([self._image_difficulty(k) for k in images])
-            share = balance(self.balanced, known, difficulty(torch.stack(plain), mask), hard)
+        truth, weight = truths[0], 1.0
         if self.candidates > 1:
-            chosen, weight = importance(hard * share, rng)
-        truth = truths[chosen]
+            chosen, weight = importance(difficulty(torch.stack(truths), mask), rng)
+            truth = truths[chosen]
         y = observe(truth, mask, noise_sigma=self.noise_sigma, generator=generator)
         mask = mask.expand_as(truth).clone()
-        return {
-            "truth": truth,
-            "mask": mask,
-            "y": y,
-            "weight": torch.tensor(weight),
-            "balance": share[chosen],
-        }
+        return {"truth": truth, "mask": mask, "y": y, "weight": torch.tensor(weight)}
 
-    def _truth(self, number: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
-        """Return candidate ``number`` before it is observed, as it was in its image, and which."""
+    def _truth(self, number: int, rng: np.random.Generator) -> Tensor:
+        """Return candidate ``number``, as it is before it is observed."""
         place = rng
         if self.distinct is not None:
             place = np.random.default_rng((self.seed, number % self.distinct))
-        k, image = self._draw_image(place)
+        image = self._draw_image(place)
         rgb = self._crop(image, self._crop_side(image, place), place)
         rgb = scale_down(rgb, self.patch, self.patch)
         orientation = int(rng.integers(ORIENTATIONS))
         if self.augment:
             rgb = reorient(rgb, orientation)
-        plain = rgb
         if self.saturation:
             rgb = saturate(rgb, 1 + self.saturation * rng.random())
         if self.recolour and rng.random() < self.recolour:
             rgb = recolour(rgb, rng)
         if self.blur:
             rgb = blur(rgb, self.blur * rng.random())
-        return self.task.prepare(rgb).contiguous(), self.task.prepare(plain).contiguous(), k
-
-    def _image_difficulty(self, k: int) -> float:
-        """Return the mean difficulty of image ``k``, from patches spread over it."""
-        known = self._difficulty.get(k)
-        if known is None:
-            image, side = self._image(k), self.patch
-            rows, columns = (places(length, side) for length in _size(image))
-            crops = [_square(image, top, left, side) for top in rows for left in columns]
-            # Were it the mask of the patch, it would depend on which patch was asked for first.
-            mask = self.task.mask(side, side, seed=0)
-            known = image_difficulty([self.task.prepare(rgb) for rgb in crops], mask)
-            self._difficulty[k] = known
-        return known
+        return self.task.prepare(rgb).contiguous()
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker process starts with an empty cache; locks cannot be sent to it.
@@ -204,21 +171,18 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
-    def _draw_image(self, rng: np.random.Generator) -> tuple[int, np.ndarray | Tensor]:
-        """Return a usable image and its number.
-
-        The unusable ones never shift a draw that did not meet them.
-        """
+    def _draw_image(self, rng: np.random.Generator) -> np.ndarray | Tensor:
+        """Return a usable image; the unusable ones never shift a draw that did not meet them."""
         total = self._cumulated[-1]
         for _ in range(_DRAWS):
             k = int(np.searchsorted(self._cumulated, rng.random() * total, side="right"))
             image = self._image(k)
             if image is not None:
-                return k, image
+                return image
         for k in range(len(self.names)):
             image = self._image(k)
             if image is not None:
-                return k, image
+                return image
         raise ImageError(self._nothing_left())
 
     def _crop_side(self, image: np.ndarray | Tensor, rng: np.random.Generator) -> int:
@@ -233,7 +197,10 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         height, width = _size(image)
         top = int(rng.integers(height - side + 1))
         left = int(rng.integers(width - side + 1))
-        return _square(image, top, left, side)
+        rows, columns = slice(top, top + side), slice(left, left + side)
+        if isinstance(image, Tensor):
+            return image[:, rows, columns].float()
+        return _to_rgb(image[rows, columns])
 
     def _image(self, k: int) -> np.ndarray | Tensor | None:
         """Return image ``k``, or ``None`` if it is skipped."""
@@ -303,14 +270,6 @@ def _size(image: np.ndarray | Tensor) -> tuple[int, int]:
     """Return rows and columns of pixels ``[H, W, channels]`` or of a tensor ``[3, H, W]``."""
     rows, columns = image.shape[-2:] if isinstance(image, Tensor) else image.shape[:2]
     return rows, columns
-
-
-def _square(image: np.ndarray | Tensor, top: int, left: int, side: int) -> Tensor:
-    """Return an RGB square ``[3, side, side]`` of an image in [0, 1]."""
-    rows, columns = slice(top, top + side), slice(left, left + side)
-    if isinstance(image, Tensor):
-        return image[:, rows, columns].float()
-    return _to_rgb(image[rows, columns])
 
 
 def _header_size(image: str | Tensor) -> tuple[int, int]:

@@ -82,8 +82,6 @@ class DataConfig:
         candidates: Each patch is drawn from so many, the harder the likelier, and weighs less for
             it: the same expected gradient (before ``clip``) with less noise, if ``loss`` is
             ``"mse"``. null = all patches are equal.
-        balanced: 1 = patches weigh as they do in the mean PSNR of their images, in which an image
-            of half the error counts twice; 0 = as in the mean squared error.
         cache_mb: Decoded images are kept in memory up to this many megabytes.
         workers: Threads that prepare batches ahead; 0 = prepare them in the training thread. The
             patches do not depend on it.
@@ -101,7 +99,6 @@ class DataConfig:
     shrink: float = 0.0
     blur: float = 0.0
     candidates: int | None = None
-    balanced: float = 0.0
     cache_mb: int = 4096
     workers: int = 2
 
@@ -117,7 +114,6 @@ class DataConfig:
         in_range("blur", self.blur, 0.0)
         if self.candidates is not None:
             positive_int("candidates", self.candidates)
-        in_range("balanced", self.balanced, 0.0, 1.0)
         positive_int("cache_mb", self.cache_mb, 0)
         positive_int("workers", self.workers, 0)
 
@@ -129,9 +125,10 @@ class TrainConfig:
     Args:
         steps: Optimiser steps of the whole run.
         init: Weights to start from: a path, or a name of ``gsp_unroll.models.shipped_weights``;
-            null = at random. The optimiser starts anew. They may have fewer blocks and layers and,
-            with ``model.offset_scores``, a narrower window; with ``model.stem`` their first blocks
-            become a stem, with ``model.repeats`` their last one repeats.
+            null = at random. The optimiser starts anew. They may have fewer layers and, with
+            ``model.offset_scores``, a narrower window; fewer blocks, or more, of which the last
+            ones are taken; with ``model.stem`` their first blocks become a stem, with
+            ``model.repeats`` their last one repeats, with ``model.residuals`` features get deeper.
         max_minutes: Time budget. The schedule then follows ``max(step/steps, elapsed/budget)``, so
             a budgeted run depends on the speed of the machine: it is not step-deterministic.
         batch: Patches per step over *all* processes; each takes an equal share.

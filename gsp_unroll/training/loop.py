@@ -188,7 +188,6 @@ class _Trainer:
             shrink=config.data.shrink,
             blur=config.data.blur,
             candidates=config.data.candidates or 1,
-            balanced=config.data.balanced,
             noise_sigma=config.task.noise_sigma,
             cache_bytes=config.data.cache_mb * 1_000_000,
         )
@@ -341,8 +340,7 @@ class _Trainer:
         judged = error
         if self.teacher is not None:
             judged = error - self.teacher.correction(batch["y"], batch["mask"], batch["truth"])
-        share = batch["weight"] * batch["balance"]
-        loss = (share * patch_loss(judged, options.loss)).mean()
+        loss = (batch["weight"] * patch_loss(judged, options.loss)).mean()
         self.fabric.backward(loss)
         limit = math.inf if options.clip is None else options.clip
         norm = float(
@@ -352,7 +350,7 @@ class _Trainer:
         )
         finite = math.isfinite(norm)
         loss_value = squared_value = float(loss.detach())
-        if judged is not error or options.loss != "mse" or self.config.data.balanced:
+        if judged is not error or options.loss != "mse":
             squared = patch_loss(error.detach(), "mse")
             squared_value = float((batch["weight"] * squared).mean())
         if finite or self.scaler is not None:
@@ -546,7 +544,6 @@ class _Trainer:
             "shrink": config.data.shrink,
             "blur": config.data.blur,
             "candidates": config.data.candidates,
-            "balanced": config.data.balanced,
             "loss": config.train.loss,
             "teacher": config.train.teacher,
             "teacher_share": config.train.teacher_share,

@@ -344,7 +344,6 @@ def test_tensorboard_is_optional(photos, tmp_path):
         {"shrink": 1.0},
         {"blur": 1.0},
         {"candidates": 3},
-        {"balanced": 1.0},
         {"patch": 14},
     ],
 )
@@ -358,26 +357,25 @@ def test_what_the_configuration_says_of_the_patches_is_done(photos, tmp_path, op
 def test_the_loss_of_a_patch_is_weighted(photos, tmp_path, loss):
     config = tiny_config(
         photos,
-        data={"candidates": 4, "balanced": 0.5, "holdout": 0},
+        data={"candidates": 4, "holdout": 0},
         train={"steps": 1, "log_every": 1, "loss": loss},
     )
     train(config, tmp_path / "run")
     torch.manual_seed(config.train.seed)
     network = build(config.model)
     patches = PatchDataset(
-        find_images(photos), config.task.build(), patch=12, length=2, candidates=4, balanced=0.5
+        find_images(photos), config.task.build(), patch=12, length=2, candidates=4
     )
-    expected, squared, weights, shares = 0.0, 0.0, set(), set()
+    expected, squared, weights = 0.0, 0.0, set()
     for item in (patches[0], patches[1]):
         with torch.no_grad():
             error = network(item["y"][None], item["mask"][None]) - item["truth"]
         mse = error.square().mean()
         size = {"mse": mse, "l1": error.abs().mean(), "rmse": (mse + 1e-6).sqrt()}[loss]
-        expected += 0.5 * float(item["weight"] * item["balance"] * size)
+        expected += 0.5 * float(item["weight"] * size)
         squared += 0.5 * float(item["weight"] * error.square().mean())
         weights.add(float(item["weight"]))
-        shares.add(float(item["balance"]))
-    assert 1.0 not in weights | shares
+    assert 1.0 not in weights
     row = _rows(tmp_path / "run" / "train.csv")[0]
     assert float(row["loss"]) == pytest.approx(expected, rel=1e-4)
     assert float(row["psnr"]) == pytest.approx(-10 * math.log10(squared), abs=1e-3)
