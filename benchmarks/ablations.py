@@ -62,9 +62,10 @@ GROUPS: dict[str, dict[str, list[str]]] = {
             "model.window=7",
         ],
     },
-    "stem": {
+    "depth": {
         "2 blocks": CARRY,
-        "a stem of 1, 2 blocks": [*CARRY, "model.blocks=3", "model.stem=1"],
+        "2 blocks, maps mixed": [*CARRY, "model.carry_mix=true"],
+        "2 blocks, deeper features": [*CARRY, "model.carry_mix=true", "model.residuals=1"],
         "3 blocks": [*CARRY, "model.blocks=3"],
     },
     "optimiser": {

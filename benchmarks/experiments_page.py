@@ -68,7 +68,7 @@ def left_out_table(result: dict[str, Any] | None, what: str = "block") -> str:
     if result is None:
         return "Not measured yet."
     key = "without" if what == "block" else "without_maps"
-    rows = [row for row in result["rows"] if row[key]]
+    rows = [row for row in result["rows"] if row.get(key)]
     blocks = sorted({int(number) for row in rows for number in row[key]})
     lines = []
     for row in rows:

@@ -19,7 +19,6 @@ from measure import parser, print_table, write_json
 from softness import psnr, squares
 
 from gsp_unroll.models import load_pretrained, pretrained_metadata, shipped_weights
-from gsp_unroll.models.stem import StemBlock
 from gsp_unroll.observe import Task
 
 
@@ -40,9 +39,8 @@ def measure(weights: str, images: Sequence[torch.Tensor]) -> dict[str, Any]:
     row["psnr"] = judge()
     row["without"], row["without_maps"] = {}, {}
     for number, block in enumerate(model.blocks, 1):
-        if not isinstance(block, StemBlock):
-            skips = [p for p in (block.skip, block.skips_again) if p is not None]
-            row["without"][number] = with_zeros(skips, judge)
+        skips = [p for p in (block.skip, block.skips_again) if p is not None]
+        row["without"][number] = with_zeros(skips, judge)
         carry = [p for name, p in block.features.named_parameters() if name.startswith("carry")]
         if carry:
             row["without_maps"][number - 1] = with_zeros(carry, judge)

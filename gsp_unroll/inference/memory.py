@@ -92,7 +92,6 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     =======================  ===============================================================
 
     :math:`3C` for the signal, its mask and the result, and a quarter for what allocators keep.
-    The maps of a stem take less than features and what is handed on.
     A learned mean adds :math:`3C`, a mask that the features see :math:`C`, and blocks that hand on
     their maps twice :math:`maps`.
 

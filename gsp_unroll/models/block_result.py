@@ -12,12 +12,12 @@ class BlockResult(NamedTuple):
 
     Attributes:
         estimate: The next signal ``[B, C, N]``.
-        weight: Learned planar weights, or ``None``: no graph.
+        weight: Learned planar weights ``[B, heads, M]``; ``[B, heads, 2, M]`` if directed.
         mean: Learned mean of the prior ``[B, C, N]``, or ``None``.
         maps: Maps of the features for the next block with ``carry``, or ``None``.
     """
 
     estimate: Tensor
-    weight: Tensor | None = None
+    weight: Tensor
     mean: Tensor | None = None
     maps: Tensor | None = None

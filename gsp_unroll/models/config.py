@@ -14,7 +14,7 @@ NETWORKS = ("uglr", "ugtv", "uglr-plus")
 # What uGLR+ may have beyond the published form. A new network with it starts as one without it.
 OPTIONS = ("mean", "sees_mask", "carry", "carry_mix", "offset_scores")
 # All that it may have beyond the published form.
-EXTRAS = (*OPTIONS, "bounds", "stem", "repeats", "residuals")
+EXTRAS = (*OPTIONS, "bounds", "repeats", "residuals")
 # These say how gradients are computed, not what is.
 IN_BACKWARD = ("checkpointing", "keep_directions")
 FEATURES = ("cnn", "mlp", "gnn")
@@ -49,8 +49,6 @@ class ModelConfig:
             of running forward again there: less time, more memory, see docs/method.md. May be
             used together with ``checkpointing``, which then is about features and graphs.
         offset_scores: Weights depend on where in the window a neighbour is, not only on features.
-        stem: So many of the first blocks only hand on maps: they have no graph and leave the
-            signal as it is. Fewer than ``blocks``; ``"uglr-plus"`` with ``carry``.
         repeats: The last block restores so many times again, from its own result and with the same
             parameters; ``"uglr-plus"`` only.
         carry_mix: The maps of the block before are mixed by a matrix, not weighed one by one; with
@@ -79,7 +77,6 @@ class ModelConfig:
     bounds: tuple[float, float] | None = None
     keep_directions: bool = False
     offset_scores: bool = False
-    stem: int = 0
     repeats: int = 0
     carry_mix: bool = False
     residuals: int = 0
@@ -88,7 +85,7 @@ class ModelConfig:
         checks.one_of("name", self.name, NETWORKS)
         for size in ("in_channels", "blocks", "layers", "cg_steps", "heads", "features", "maps"):
             checks.positive_int(size, getattr(self, size))
-        for count in ("node_channels", "stem", "repeats", "residuals"):
+        for count in ("node_channels", "repeats", "residuals"):
             checks.positive_int(count, getattr(self, count), minimum=0)
         check_window(self.window)
         checks.one_of("norm", self.norm, NORMS)
@@ -104,8 +101,6 @@ class ModelConfig:
                 )
         if self.bounds is not None:
             self._check_bounds()
-        if self.stem:
-            self._check_stem()
         for count in ("repeats", "residuals"):
             value = getattr(self, count)
             if value and self.name != "uglr-plus":
@@ -133,18 +128,6 @@ class ModelConfig:
             raise ValueError(
                 "laplacian must be 'combinatorial' with name='uglr-plus', whose weights are "
                 f"normalised over all heads together, got {self.laplacian!r}"
-            )
-
-    def _check_stem(self) -> None:
-        if self.name != "uglr-plus" or not self.carry:
-            raise ValueError(
-                "stem must be 0 unless name='uglr-plus' and carry=True, without which its maps go "
-                f"nowhere, got stem={self.stem} with name={self.name!r}, carry={self.carry}"
-            )
-        if self.stem >= self.blocks:
-            raise ValueError(
-                f"stem must be smaller than blocks ({self.blocks}), the last of which restore, "
-                f"got {self.stem}"
             )
 
     def _check_bounds(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,12 +48,13 @@ def load_pretrained(weights: str | Path, device: torch.device | str = "cpu") -> 
     Raises:
         ValueError: If ``weights`` is neither a path nor a known name, or there is no such device.
         CheckpointError: If the file is missing, damaged or changed, holds no configuration of this
-            library, or its weights do not fit the configuration.
+            library or one with an option that this version does not have, or its weights do not fit
+            the configuration.
     """
     path, device = weight_path(weights), checks.device("device", device)
     tensors, metadata = _read(path)
     try:
-        model = build(ModelConfig(**json.loads(metadata[_CONFIG_KEY])))
+        model = build(ModelConfig(**_known(json.loads(metadata[_CONFIG_KEY]))))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} holds a configuration that does not fit: {error}") from error
     try:
@@ -75,6 +78,12 @@ def pretrained_metadata(weights: str | Path) -> dict[str, str]:
     """
     _, metadata = _read(weight_path(weights))
     return {key: value for key, value in metadata.items() if key != _CONFIG_KEY}
+
+
+def _known(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` without what another version of this library could do and did not."""
+    known = {field.name for field in fields(ModelConfig)}
+    return {key: value for key, value in dict(config).items() if key in known or value}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

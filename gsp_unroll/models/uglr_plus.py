@@ -65,8 +65,6 @@ class UGLRPlus(UnrolledNetwork):
             :class:`ModelConfig` (default: ``False``).
         offset_scores: Weights depend on where in the window a neighbour is, too, see
             :class:`~gsp_unroll.nn.MahalanobisGraph` (default: ``False``).
-        stem: So many of the first blocks only hand on maps, see
-            :class:`~gsp_unroll.models.stem.StemBlock`; needs ``carry`` (default: 0).
         repeats: The last block restores so many times again, each time with graphs that it learns
             from its own result; one more parameter each (default: 0).
         carry_mix: With ``carry``, maps are mixed by a matrix (default: ``False``).
@@ -104,7 +102,6 @@ class UGLRPlus(UnrolledNetwork):
         checkpointing: bool = False,
         keep_directions: bool = False,
         offset_scores: bool = False,
-        stem: int = 0,
         repeats: int = 0,
         carry_mix: bool = False,
         residuals: int = 0,
@@ -113,7 +110,7 @@ class UGLRPlus(UnrolledNetwork):
             ModelConfig(
                 "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
                 norm, "combinatorial", features_from, node_channels, checkpointing,
-                mean, sees_mask, carry, bounds, keep_directions, offset_scores, stem, repeats,
+                mean, sees_mask, carry, bounds, keep_directions, offset_scores, repeats,
                 carry_mix, residuals,
             )
         )  # fmt: skip

@@ -20,7 +20,6 @@ from gsp_unroll.models.block_result import BlockResult
 from gsp_unroll.models.config import ModelConfig
 from gsp_unroll.models.features import make_features, with_attributes
 from gsp_unroll.models.recompute import recompute
-from gsp_unroll.models.stem import StemBlock
 from gsp_unroll.nn import MahalanobisGraph
 from gsp_unroll.observe.fill import fill_in
 from gsp_unroll.observe.propagate import propagate_fill
@@ -227,14 +226,11 @@ class UnrolledNetwork(nn.Module, ABC):
             # The first block has none before it.
             carry = config.carry and k > 0
             repeats = config.repeats if k == config.blocks - 1 else 0
-            stem = k < config.stem
-            block = StemBlock(config, carry) if stem else self.make_block(carry, repeats)
-            self.blocks.append(block)
+            self.blocks.append(self.make_block(carry, repeats))
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        # Only the last block surely has this one: those of a stem do not.
         return self.blocks[-1].skip.device
 
     @property
@@ -310,10 +306,7 @@ class UnrolledNetwork(nn.Module, ABC):
         topology: Topology | None = None,
         attributes: Tensor | None = None,
     ) -> list[BlockReport]:
-        """The learned graph and the estimate of every block that has one.
-
-        Arguments as in :meth:`forward`; blocks of the ``stem`` have no graph.
-        """
+        """The learned graph and the estimate of every block; arguments as in :meth:`forward`."""
         reports: list[BlockReport] = []
         self._run(y, mask, topology, attributes, reports)
         return reports
@@ -377,7 +370,7 @@ class UnrolledNetwork(nn.Module, ABC):
         maps = None
         for block in self.blocks:
             x, weight, mean, maps = block(topology, x, observed, attributes, maps)
-            if reports is not None and weight is not None:
+            if reports is not None:
                 reports.append(BlockReport(topology, weight, x, mean))
         return x.view_as(y)
 
@@ -407,7 +400,6 @@ class UnrolledNetwork(nn.Module, ABC):
         return (
             f"in_channels={c.in_channels}, blocks={c.blocks}, layers={c.layers}, "
             f"cg_steps={c.cg_steps}, heads={c.heads}, features={c.features}, norm={c.norm!r}"
-            + (f", stem={c.stem}" if c.stem else "")
             + (f", repeats={c.repeats}" if c.repeats else "")
             + (f", residuals={c.residuals}" if c.residuals else "")
         )

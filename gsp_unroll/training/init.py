@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -33,8 +32,7 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights; bounds may be set anew, not left
     out. Of a network of more blocks the last ones are taken, without what the others did and handed
     on. uGLR may start from uGTV and the other way round, without what their layers have learned.
-    With ``stem`` the first blocks may become those of a stem, whose last layer is zero at first:
-    what they hand on stays, what they solve is lost. With more ``repeats`` the last block goes
+    With more ``repeats`` the last block goes
     on as a new one does. With ``offset_scores`` the window may be wider: new neighbours weigh
     :math:`e^{-1}` times what their features say. One step wider, 7 instead of 5, that changes
     little at first.
@@ -57,26 +55,18 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
         raise ValueError(
             f"weights {weights!r} are of a network of another form ({'; '.join(differing)})"
         )
-    if theirs["blocks"] <= ours["stem"]:
-        raise ValueError(
-            f"stem must be smaller than the number of blocks of the weights {weights!r} "
-            f"({theirs['blocks']}), which would lose all that restore, got {ours['stem']}"
-        )
     left_out = max(theirs["blocks"] - ours["blocks"], 0)
     for k, block in enumerate(network.blocks):
         given = source.blocks[min(k + left_out, theirs["blocks"] - 1)].state_dict()
-        if theirs["stem"] <= k < ours["stem"]:
-            given = _as_stem(block, given)
-        elif k >= ours["stem"]:
-            if ours["name"] != theirs["name"]:
-                given = {key: v for key, v in given.items() if not key.startswith("layers.")}
-            else:
-                for layer in block.layers[theirs["layers"] :]:
-                    nn.init.zeros_(layer.cg.alpha)
-            if ours["window"] != theirs["window"]:
-                given[_SCORES] = _widened(
-                    given.get(_SCORES), ours["heads"], theirs["window"], ours["window"]
-                )
+        if ours["name"] != theirs["name"]:
+            given = {key: v for key, v in given.items() if not key.startswith("layers.")}
+        else:
+            for layer in block.layers[theirs["layers"] :]:
+                nn.init.zeros_(layer.cg.alpha)
+        if ours["window"] != theirs["window"]:
+            given[_SCORES] = _widened(
+                given.get(_SCORES), ours["heads"], theirs["window"], ours["window"]
+            )
         if block.config.repeats and k == ours["blocks"] - 1:
             known = given.get(_AGAIN, block.skips_again[:0])
             given[_AGAIN] = torch.cat([known, block.skips_again[len(known) :]])
@@ -97,17 +87,6 @@ def _fit_carry(block: nn.Module, given: dict[str, Tensor]) -> None:
         given[_MIXTURE] = mixture.reshape(block.features.carry.weight.shape)
 
 
-def _as_stem(stem: nn.Module, block: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a block of a stem takes from one that restores: all layers but the last one."""
-    ours = stem.state_dict()
-    last = f"features.net.{len(stem.features.net) - 1}."
-    return {
-        key: torch.zeros_like(ours[key]) if key.startswith(last) else value
-        for key, value in block.items()
-        if key in ours
-    }
-
-
 def _widened(score: Tensor | None, heads: int, window: int, wider: int) -> Tensor:
     """Scores ``[heads, offsets, 1]`` of a wider window; ``None`` = zeros in the narrow one."""
     known = half_offsets(window)
@@ -122,11 +101,11 @@ def _may_differ(key: str, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
     here, there = ours[key], theirs[key]
     if key == "name":
         return {here, there} == _ALIKE
-    if key in ("layers", "stem", "repeats", "residuals"):
+    if key in ("layers", "repeats", "residuals"):
         return here > there
     if key == "blocks":
         # Were there more of them, it would no longer be the last one that repeats.
-        return not ours["stem"] if here < there else not theirs["repeats"]
+        return here < there or not theirs["repeats"]
     if key == "window":
         return ours["offset_scores"] and here > there
     return key in IN_BACKWARD or (key in EXTRAS and bool(here))

@@ -531,7 +531,6 @@ class _Trainer:
         device = self.fabric.device
         return {
             "network": f"{size.name}, {size.blocks} x {size.layers} x {size.cg_steps}"
-            + (f", stem of {size.stem}" if size.stem else "")
             + (f", last block {1 + size.repeats} times" if size.repeats else ""),
             "images": config.data.folder or "photographs inside scikit-image",
             "files": len(self.dataset.names),

@@ -98,8 +98,6 @@ def test_a_block_needs_no_more_than_its_formula(network, change):
         {"repeats": 1},
         {"residuals": 1, "carry_mix": True, "repeats": 1},
         {"residuals": 1, "carry_mix": True, "heads": 1, "features": 1, "window": 3},
-        {"stem": 2},
-        {"stem": 2, "heads": 1, "features": 1, "window": 3},
     ],
     ids=str,
 )

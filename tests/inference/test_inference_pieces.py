@@ -50,11 +50,10 @@ def observation():
         network("ugtv", "mlp"),
         network("uglr", norm="directed"),
         network("uglr-plus", mean=True, sees_mask=True, carry=True),
-        network("uglr-plus", mean=True, carry=True, stem=1),
         network("uglr-plus", mean=True, carry=True, repeats=1),
         network("uglr-plus", carry=True, carry_mix=True, residuals=1),
     ],
-    ids=["uglr", "ugtv-mlp", "directed", "plus-carry", "plus-stem", "plus-again", "plus-deep"],
+    ids=["uglr", "ugtv-mlp", "directed", "plus-carry", "plus-again", "plus-deep"],
 )
 def test_pieces_with_their_halo_give_the_whole(made):
     seen = observation()

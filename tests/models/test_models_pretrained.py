@@ -138,6 +138,13 @@ def test_weights_and_configurations_that_do_not_fit_are_named(changes, message, 
         load_pretrained(path)
 
 
+def test_an_option_of_another_version_that_is_off_changes_nothing(tmp_path):
+    model = UGLR(1, **SMALL)
+    path = save_pretrained(model, tmp_path / "net.safetensors")
+    rewrite(path, change_config=lambda c: c.update(colour=0, shape=None, tilt=False))
+    assert load_pretrained(path).config == model.config
+
+
 def test_methods_of_the_network_are_the_functions(tmp_path):
     model = UGTV(1, **SMALL)
     path = model.save_pretrained(tmp_path / "net.safetensors", {"note": "1"})

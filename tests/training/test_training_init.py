@@ -133,62 +133,6 @@ def test_a_wider_window_begins_with_the_scores_of_the_narrow_one(scored, tmp_pat
         start_from(UGLRPlus(**size, window=5), path)
 
 
-def test_first_blocks_that_solve_nothing_become_a_stem_that_changes_nothing(tmp_path):
-    size = {"layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4, "carry": True}
-    plain = UGLRPlus(**size, blocks=3, mean=True, sees_mask=True).eval()
-    with torch.no_grad():
-        for name, parameter in plain.named_parameters():
-            if "carry" in name or "mask" in name:
-                parameter.normal_()
-        for block in plain.blocks[:2]:
-            block.layers[0].cg.alpha.zero_()
-            block.skip.zero_()
-    path = str(plain.save_pretrained(tmp_path / "plain.safetensors"))
-    y, mask = torch.rand(1, 3, 8, 8), CFA("RGGB").mask(8, 8)
-    made = {}
-    for stem in (1, 2):
-        made[stem] = UGLRPlus(**size, blocks=3, mean=True, sees_mask=True, stem=stem).eval()
-        start_from(made[stem], path)
-        with torch.no_grad():
-            torch.testing.assert_close(made[stem](y, mask), plain(y, mask))
-    # From a stem to a longer one, and to a network with more blocks; never back.
-    with torch.no_grad():
-        made[1].blocks[0].features.net[-1].weight.normal_()
-        assert (made[1](y, mask) - plain(y, mask)).abs().max() > 1e-3
-    path = str(made[1].save_pretrained(tmp_path / "one.safetensors"))
-    for blocks, stem in ((3, 2), (4, 1)):
-        more = UGLRPlus(**size, blocks=blocks, mean=True, sees_mask=True, stem=stem).eval()
-        start_from(more, path)
-        with torch.no_grad():
-            torch.testing.assert_close(more(y, mask), made[1](y, mask))
-    with pytest.raises(ValueError, match="stem: 1 there, 0 here"):
-        start_from(plain, path)
-    path = str(made[2].save_pretrained(tmp_path / "two.safetensors"))
-    with pytest.raises(ValueError, match="stem: 2 there, 1 here"):
-        start_from(made[1], path)
-
-
-@pytest.mark.parametrize("there", [1, 2])
-def test_a_stem_may_not_take_all_blocks_of_the_weights(there, tmp_path):
-    size = {"layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4, "carry": True}
-    path = str(UGLRPlus(**size, blocks=there).save_pretrained(tmp_path / "net.safetensors"))
-    with pytest.raises(ValueError, match=rf"stem must be smaller .* \({there}\), .* got 2"):
-        start_from(UGLRPlus(**size, blocks=4, stem=2), path)
-
-
-def test_a_stem_takes_no_scores_of_a_wider_window(tmp_path):
-    size = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
-    narrow = UGLRPlus(**size, window=3, carry=True)
-    path = str(narrow.save_pretrained(tmp_path / "narrow.safetensors"))
-    wide = UGLRPlus(**size, window=5, carry=True, offset_scores=True, stem=1)
-    start_from(wide, path)
-    for part in ("weight", "bias"):
-        key = f"features.net.0.{part}"
-        before, after = (model.blocks[0].state_dict()[key] for model in (narrow, wide))
-        assert torch.equal(before, after)
-        assert not wide.blocks[0].state_dict()[f"features.net.6.{part}"].any()
-
-
 def test_bounds_may_be_set_anew_but_not_lost(tmp_path):
     size = {"blocks": 1, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
     free = UGLRPlus(**size)
