@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     after, _ = of_runs(options.run)
-    before = begun_with(options.name, after.config)
+    before = begun_with(options.name, after.config, options.run[0])
     sets = validation_sets(load_config(options.run[0] / "config.yaml"), options.validation)
     rows = []
     for share in options.shares:

@@ -36,6 +36,7 @@ from gsp_unroll.models import (
 )
 from gsp_unroll.models.config import IN_BACKWARD
 from gsp_unroll.models.shipped import FOLDER
+from gsp_unroll.training import load_config
 from gsp_unroll.training.init import start_from
 
 DATA = Path(__file__).parents[1] / "docs" / "training_data.md"
@@ -130,8 +131,10 @@ def for_use(model: UnrolledNetwork) -> UnrolledNetwork:
     return network(config, model.state_dict())
 
 
-def begun_with(weights: str, config: ModelConfig) -> UnrolledNetwork:
-    """The network of ``config`` as a run begins that starts from ``weights``, a name or a path."""
+def begun_with(weights: str, config: ModelConfig, run: Path) -> UnrolledNetwork:
+    """The network of ``config`` as ``run`` began it from ``weights``, a name or a path."""
+    # What is new in it was drawn at random, and the run has learned around that.
+    torch.manual_seed(load_config(run / "config.yaml").train.seed)
     model = build(config)
     start_from(model, weights)
     return model
@@ -184,7 +187,7 @@ def main() -> None:
     if options.run is not None:
         model, metadata = of_runs(options.run)
         if options.share != 1:
-            before = begun_with(str(path), model.config)
+            before = begun_with(str(path), model.config, options.run[0])
             model = mean([before, model], [1 - options.share, options.share])
             metadata["share"] = f"{options.share:g}"
             # Runs that go on from here inherit it.

@@ -20,7 +20,7 @@ from gsp_unroll.models import (
     save_pretrained,
     shipped_weights,
 )
-from gsp_unroll.training import config_from_mapping, save_config
+from gsp_unroll.training import config_from_mapping, save_config, train
 from gsp_unroll.training.sources import central_square
 
 
@@ -379,3 +379,20 @@ def _flat_gradient(loss: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
     parameters = list(model.parameters())
     pieces = torch.autograd.grad(loss, parameters)
     return torch.cat([piece.flatten() for piece in pieces]).double()
+
+
+def test_a_run_is_begun_again_as_it_was(load, tmp_path):
+    """With what was drawn at random, too, around which it has learned."""
+    size = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 1, "features": 2, "maps": 4}
+    before = save_pretrained(UGLRPlus(3, **size), tmp_path / "before.safetensors")
+    write_image(tmp_path / "photos" / "a.png", torch.rand(3, 16, 16))
+    model = {**size, "name": "uglr-plus", "residuals": 1}
+    # A rate that changes nothing.
+    options = {"steps": 1, "batch": 1, "seed": 3, "ema": 0, "lr": 1e-30, "init": str(before)}
+    data = {"folder": str(tmp_path / "photos"), "holdout": 0, "patch": 12}
+    config = config_from_mapping({"model": model, "data": data, "train": options})
+    run = train(config, tmp_path / "run").weights
+    again = load("ship_weights").begun_with(str(before), config.model, run.parent)
+    for name, value in load_pretrained(run).state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, atol=1e-20, rtol=0)
+    assert again.blocks[0].features.residuals[0][0].weight.any()
