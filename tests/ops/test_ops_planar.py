@@ -23,6 +23,7 @@ from helpers import (
 )
 
 from gsp_unroll.ops import planar
+from gsp_unroll.ops.softmax import edge_softmax
 from gsp_unroll.topology import Graph, Grid, Topology
 
 LEAD = (2, 3)
@@ -250,3 +251,28 @@ def test_backward_keeps_the_arguments_only():
         planar.distance(grid, x)
         planar.degree(grid, w)
     assert kept == {w.untyped_storage().data_ptr(), x.untyped_storage().data_ptr()}
+
+
+@on_every_topology("grid6x7w5", "graph", "empty")
+def test_an_empty_batch_stays_empty(topology):
+    w = random_weight(topology, 0, 3).requires_grad_()
+    x, e = nodes(topology, 0, 3).requires_grad_(), edges(topology, 0, 3)
+    results = {
+        "laplacian": planar.laplacian(topology, w, x),
+        "difference": planar.difference(topology, w, x),
+        "divergence": planar.divergence(topology, w, e),
+        "distance": planar.distance(topology, x),
+        "degree": planar.degree(topology, w),
+        "sum_ends": planar.sum_ends(topology, w, w),
+        "softmax": edge_softmax(topology, w),
+    }
+    sizes = {name: tuple(result.shape) for name, result in results.items()}
+    n, m = topology.num_nodes, topology.num_edges
+    assert sizes == {
+        "laplacian": (0, 3, CHANNELS, n), "difference": (0, 3, CHANNELS, m),
+        "divergence": (0, 3, CHANNELS, n), "distance": (0, 3, m), "degree": (0, 3, n),
+        "sum_ends": (0, 3, n), "softmax": (0, 3, m),
+    }  # fmt: skip
+    for name in ("laplacian", "difference", "degree", "softmax"):
+        grads = torch.autograd.grad(results[name].sum(), (w, x), allow_unused=True)
+        assert all(g is None or g.shape[0] == 0 for g in grads), name

@@ -55,7 +55,6 @@ class CSRKernels(GatherScatterKernels):
         """``W x`` with the symmetric ``W`` of the edge weights: ``[*, C, N] -> [*, C, N]``."""
         indptr, indices, slot = self.graph.csr()
         n = self.graph.num_nodes
-        lead = x.shape[:-2]
         columns = x.reshape(-1, *x.shape[-2:]).transpose(1, 2).contiguous()
         weights = w.reshape(-1, w.shape[-1])
         out = torch.empty_like(columns)
@@ -66,4 +65,4 @@ class CSRKernels(GatherScatterKernels):
                     indptr, indices, weight[slot], (n, n), check_invariants=False
                 )
                 torch.mm(matrix, column, out=out[row])
-        return out.transpose(1, 2).reshape(*lead, -1, n)
+        return out.transpose(1, 2).reshape(x.shape)

@@ -23,6 +23,8 @@ class TorchSparseKernels(GatherScatterKernels):
         self.rows = rows_of(topology)
 
     def laplacian(self, w: Tensor, x: Tensor) -> Tensor:
+        if x.numel() == 0:
+            return torch.zeros_like(x)
         # The column of ones gives the degree in the same pass over the weights.
         both = torch.cat([x, x.new_ones(*x.shape[:-2], 1, x.shape[-1])], dim=-2)
         columns = both.reshape(-1, *both.shape[-2:]).mT.contiguous()
@@ -52,7 +54,7 @@ class TorchSparseKernels(GatherScatterKernels):
 
     def _sum(self, column: Tensor, value: Tensor | None, e: Tensor, reduce: str = "sum") -> Tensor:
         """Edge values summed into each node: ``[*, K] -> [*, N]``."""
-        if e.shape[-1] == 0:  # a division by zero in the package
+        if e.numel() == 0:  # a division by zero in the package
             return e.new_zeros(*e.shape[:-1], self.num_nodes)
         dense = e.reshape(e.shape[:-1].numel(), e.shape[-1]).T.contiguous()
         out = matmul(self._matrix(column, value, e.shape[-1]), dense, reduce=reduce)
