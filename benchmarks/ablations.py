@@ -65,7 +65,7 @@ GROUPS: dict[str, dict[str, list[str]]] = {
     "depth": {
         "2 blocks": CARRY,
         "2 blocks, maps mixed": [*CARRY, "model.carry_mix=true"],
-        "2 blocks, deeper features": [*CARRY, "model.carry_mix=true", "model.residuals=1"],
+        "2 blocks, deeper features": [*CARRY, "model.carry_mix=true", "model.residual_pairs=1"],
         "3 blocks": [*CARRY, "model.blocks=3"],
     },
     "optimiser": {

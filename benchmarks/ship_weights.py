@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -73,11 +74,17 @@ def card(name: str, model: UnrolledNetwork, metadata: dict[str, str]) -> str:
         f'model = {kind}.from_pretrained("{name}")\n```',
         "## Form\n\n" + table(["", ""], [[k, v] for k, v in config.as_dict().items()]),
         "## Training\n\n" + training(metadata),
-        "## Data\n\n" + "\n".join(DATA.read_text(encoding="utf-8").splitlines()[2:]),
+        "## Data\n\n" + data(),
         "## Results\n\n" + results(name, config.in_channels),
         "## Limits\n\n" + LIMITS[metadata["task"].split()[0]].format(megapixels="62 megapixels"),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def data() -> str:
+    """What the page about the images says, with links that work from where cards are."""
+    text = "\n".join(DATA.read_text(encoding="utf-8").splitlines()[2:])
+    return re.sub(r"\]\((?=[\w-]+\.md)", "](../../docs/", text)
 
 
 def training(metadata: dict[str, str]) -> str:

@@ -129,6 +129,8 @@ def log_degree_graph(distance: Tensor, neighbours: int = 4) -> Tensor:
 
     Distances scaled for about ``neighbours`` of them, as in Kalofolias and Perraudin, ICLR 2019.
     """
+    # Rows that were never seen together are taken to be as far apart as any.
+    distance = distance.clamp(max=distance[distance.isfinite()].max())
     near = distance.sort(1).values[:, 1:]
     last = near[:, neighbours]
     gap = neighbours * last**2 - near[:, :neighbours].sum(1) * last

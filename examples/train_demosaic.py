@@ -47,19 +47,16 @@ def main(usage: str, default_config: str) -> None:
     # What the report needs is looked at before the training, not after it.
     with one_line_errors():
         sources, data = report_sources(config.data, command.test)
-        classical = resolve_methods(classical_names(task), task, device)
+        methods = resolve_methods(classical_names(task), task, device)
+        if config.train.init is not None:
+            start = load_pretrained(config.train.init, device=device)
+            methods = [*methods, network_method(f"{start.config.name}, before", start)]
     result = run(command)
     if not result.is_main:
         return
 
     model = load_pretrained(result.weights, device=device)
-
-    methods = [*classical]
-    if config.train.init is not None:
-        start = load_pretrained(config.train.init, device=device)
-        methods.append(network_method(f"{start.config.name}, before", start))
-    methods.append(network_method(config.model.name, model))
-
+    methods = [*methods, network_method(config.model.name, model)]
     report = evaluate(
         sources,
         task,

@@ -190,6 +190,12 @@ class InpaintingDrivenGraph:
                     )
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
+                grads = [p.grad for p in network.parameters() if p.grad is not None]
+                if not all(bool(grad.isfinite().all()) for grad in grads):
+                    raise FloatingPointError(
+                        f"a gradient was not finite in step {step + 1}; try fewer iterations or CG "
+                        f"steps than in {self.config}"
+                    )
                 optimizer.step()
                 history.append(loss.item())
                 elapsed = time.monotonic() - started

@@ -113,15 +113,17 @@ def _conjugate_gradients(
     r, x = residual, torch.zeros_like(residual)
     z = r if inverse is None else inverse * r
     p, rz = z, _dot(r, z)
+    # Below that there is only rounding, and its quotients have gradients that overflow.
+    least = torch.finfo(rz.dtype).eps ** 2 * rz.detach()
     for k in range(steps):
         ap = operator(p)
-        alpha = _quotient(rz, _dot(p, ap))
+        alpha = _quotient(rz, _dot(p, ap), rz > least)
         x = x + alpha * p
         if k + 1 < steps:
             r = r - alpha * ap
             z = r if inverse is None else inverse * r
             new = _dot(r, z)
-            p, rz = z + _quotient(new, rz) * p, new
+            p, rz = z + _quotient(new, rz, rz > least) * p, new
     return x
 
 
@@ -129,7 +131,6 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((-2, -1), keepdim=True)
 
 
-def _quotient(a: Tensor, b: Tensor) -> Tensor:
-    """``a / b``, zero once a system is solved and has no direction left."""
-    solved = b <= 0
-    return torch.where(solved, 0, a / torch.where(solved, 1, b))
+def _quotient(a: Tensor, b: Tensor, going: Tensor) -> Tensor:
+    """``a / b``, zero where a system is solved: where it is not ``going`` on."""
+    return torch.where(going, a / torch.where(going, b, 1), 0)

@@ -165,7 +165,8 @@ def _by_blocks(
     # All plans are made first: what cannot work must not fail after an hour.
     # What blocks hand on besides the image is too large for an image: those run tile by tile.
     parts = [list(model.blocks)] if config.carry else [[block] for block in model.blocks]
-    reach = sum(block.reach for block in parts[0]) if halo is None else halo
+    farthest = max(sum(block.reach for block in part) for part in parts)
+    reach = farthest if halo is None else halo
     tiles = plan.tiles(reach, bytes_per_pixel(model.blocks[-1], itemsize), kept)
     first = plan.tiles(
         fill_reach(seen.mask), fill_bytes_per_pixel(config.in_channels, itemsize), kept

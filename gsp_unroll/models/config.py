@@ -11,10 +11,10 @@ from gsp_unroll.priors import LAPLACIANS
 from gsp_unroll.topology.grid import check_window
 
 NETWORKS = ("uglr", "ugtv", "uglr-plus")
-# What uGLR+ may have beyond the published form. A new network with it starts as one without it.
+# Switches of uGLR+ beyond the published form. A new network with one starts as without it.
 OPTIONS = ("mean", "sees_mask", "carry", "carry_mix", "offset_scores")
-# All that it may have beyond the published form.
-EXTRAS = (*OPTIONS, "bounds", "repeats", "residuals")
+# All fields that only uGLR+ has.
+EXTRAS = (*OPTIONS, "bounds", "repeats", "residual_pairs")
 # These say how gradients are computed, not what is.
 IN_BACKWARD = ("checkpointing", "keep_directions")
 FEATURES = ("cnn", "mlp", "gnn")
@@ -53,8 +53,8 @@ class ModelConfig:
             parameters; ``"uglr-plus"`` only.
         carry_mix: The maps of the block before are mixed by a matrix, not weighed one by one; with
             ``carry``.
-        residuals: So many pairs of further convolutions in the features of each block, whose result
-            is added to what they see; ``"uglr-plus"`` only.
+        residual_pairs: So many pairs of further convolutions in the features of each block, whose
+            result is added to what they see; ``"uglr-plus"`` only.
     """
 
     name: str = "ugtv"
@@ -79,13 +79,13 @@ class ModelConfig:
     offset_scores: bool = False
     repeats: int = 0
     carry_mix: bool = False
-    residuals: int = 0
+    residual_pairs: int = 0
 
     def __post_init__(self) -> None:
         checks.one_of("name", self.name, NETWORKS)
         for size in ("in_channels", "blocks", "layers", "cg_steps", "heads", "features", "maps"):
             checks.positive_int(size, getattr(self, size))
-        for count in ("node_channels", "repeats", "residuals"):
+        for count in ("node_channels", "repeats", "residual_pairs"):
             checks.positive_int(count, getattr(self, count), minimum=0)
         check_window(self.window)
         checks.one_of("norm", self.norm, NORMS)
@@ -101,7 +101,7 @@ class ModelConfig:
                 )
         if self.bounds is not None:
             self._check_bounds()
-        for count in ("repeats", "residuals"):
+        for count in ("repeats", "residual_pairs"):
             value = getattr(self, count)
             if value and self.name != "uglr-plus":
                 raise ValueError(

@@ -28,7 +28,7 @@ def make_features(
         "mean_channels": channels if mean else 0,
         "carry": carry,
         "carry_mix": config.carry_mix,
-        "residuals": config.residuals,
+        "residual_pairs": config.residual_pairs,
     }
     if config.features_from == "cnn":
         return ImageFeatures(*size, **options)

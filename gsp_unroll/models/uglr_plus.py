@@ -68,8 +68,8 @@ class UGLRPlus(UnrolledNetwork):
         repeats: The last block restores so many times again, each time with graphs that it learns
             from its own result; one more parameter each (default: 0).
         carry_mix: With ``carry``, maps are mixed by a matrix (default: ``False``).
-        residuals: Pairs of further convolutions in the features of each block, added to what they
-            see (default: 0).
+        residual_pairs: Pairs of further convolutions in the features of each block, added to what
+            they see (default: 0).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -104,14 +104,15 @@ class UGLRPlus(UnrolledNetwork):
         offset_scores: bool = False,
         repeats: int = 0,
         carry_mix: bool = False,
-        residuals: int = 0,
+        residual_pairs: int = 0,
     ) -> None:
         super().__init__(
             ModelConfig(
                 "uglr-plus", in_channels, blocks, layers, cg_steps, heads, features, maps, window,
                 norm, "combinatorial", features_from, node_channels, checkpointing,
-                mean, sees_mask, carry, bounds, keep_directions, offset_scores, repeats,
-                carry_mix, residuals,
+                mean=mean, sees_mask=sees_mask, carry=carry, bounds=bounds,
+                keep_directions=keep_directions, offset_scores=offset_scores, repeats=repeats,
+                carry_mix=carry_mix, residual_pairs=residual_pairs,
             )
         )  # fmt: skip
 

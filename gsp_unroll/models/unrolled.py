@@ -17,7 +17,7 @@ from torch_geometric.data import Data
 from gsp_unroll import checks
 from gsp_unroll.graphs.validate import check_observation, check_observed, signal_and_mask
 from gsp_unroll.models.block_result import BlockResult
-from gsp_unroll.models.config import ModelConfig
+from gsp_unroll.models.config import EXTRAS, ModelConfig
 from gsp_unroll.models.features import make_features, with_attributes
 from gsp_unroll.models.recompute import recompute
 from gsp_unroll.nn import MahalanobisGraph
@@ -400,8 +400,7 @@ class UnrolledNetwork(nn.Module, ABC):
         return (
             f"in_channels={c.in_channels}, blocks={c.blocks}, layers={c.layers}, "
             f"cg_steps={c.cg_steps}, heads={c.heads}, features={c.features}, norm={c.norm!r}"
-            + (f", repeats={c.repeats}" if c.repeats else "")
-            + (f", residuals={c.residuals}" if c.residuals else "")
+            + "".join(f", {name}={getattr(c, name)!r}" for name in EXTRAS if getattr(c, name))
         )
 
 

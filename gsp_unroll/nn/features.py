@@ -44,12 +44,12 @@ class _Features(nn.Module, ABC):
         mean_channels: int,
         carry: bool,
         carry_mix: bool,
-        residuals: int,
+        residual_pairs: int,
     ) -> None:
         super().__init__()
         checks.positive_int("mask_channels", mask_channels, minimum=0)
         checks.positive_int("mean_channels", mean_channels, minimum=0)
-        checks.positive_int("residuals", residuals, minimum=0)
+        checks.positive_int("residual_pairs", residual_pairs, minimum=0)
         self.heads, self.features = heads, widths[-1] // heads
         layers: list[nn.Module] = []
         for before, after in zip(widths[:-1], widths[1:], strict=True):
@@ -58,9 +58,9 @@ class _Features(nn.Module, ABC):
         maps = widths[-2]
         self.mask = self._pointwise(mask_channels, maps, bias=False) if mask_channels else None
         self.mean = self._pointwise(maps, mean_channels) if mean_channels else None
-        self.residuals = nn.ModuleList(
+        self.pairs = nn.ModuleList(
             nn.Sequential(layer(maps, maps), nn.ReLU(inplace=True), layer(maps, maps))
-            for _ in range(residuals)
+            for _ in range(residual_pairs)
         )
         # What of the maps of the block before is worth adding: a factor for each, or a mixture.
         self.carry = None
@@ -70,7 +70,7 @@ class _Features(nn.Module, ABC):
 
     def zero_options(self) -> None:
         """Set what is optional to zero, so that it changes nothing."""
-        for part in (self.mask, self.mean, self.carry, *(pair[-1] for pair in self.residuals)):
+        for part in (self.mask, self.mean, self.carry, *(pair[-1] for pair in self.pairs)):
             if part is not None:
                 parameters = part.parameters() if isinstance(part, nn.Module) else [part]
                 for parameter in parameters:
@@ -146,7 +146,7 @@ class _Features(nn.Module, ABC):
             hidden = hidden + (self.carry(carried) if mixed else self.carry * carried)
         for layer in self.net[1:-1]:
             hidden = layer(hidden)
-        for pair in self.residuals:
+        for pair in self.pairs:
             hidden = (hidden + pair(hidden)).relu_()
         return hidden
 
@@ -163,7 +163,7 @@ class ImageFeatures(_Features):
         mean_channels: Channels of a learned mean (default: 0, none).
         carry: See the maps of the block before (default: ``False``).
         carry_mix: Mix them, see :class:`~gsp_unroll.models.ModelConfig` (default: ``False``).
-        residuals: Pairs of further hidden layers (default: 0).
+        residual_pairs: Pairs of further hidden layers (default: 0).
 
     Shapes:
         - **x:** ``[B, in_channels, N]`` on a :class:`~gsp_unroll.topology.Grid`
@@ -181,19 +181,19 @@ class ImageFeatures(_Features):
         mean_channels: int = 0,
         carry: bool = False,
         carry_mix: bool = False,
-        residuals: int = 0,
+        residual_pairs: int = 0,
     ) -> None:
         def layer(before: int, after: int) -> nn.Module:
             return nn.Conv2d(before, after, kernel_size=3, padding=1)
 
         widths = [in_channels, maps, maps, maps, heads * features]
-        options = (mask_channels, mean_channels, carry, carry_mix, residuals)
+        options = (mask_channels, mean_channels, carry, carry_mix, residual_pairs)
         super().__init__(widths, layer, heads, *options)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Initialise all convolutions to keep the variance of their input."""
-        for layer in (*self.net, *(pair[0] for pair in self.residuals)):
+        for layer in (*self.net, *(pair[0] for pair in self.pairs)):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
@@ -210,7 +210,7 @@ class ImageFeatures(_Features):
     def reach(self, window: int) -> int:
         """Pixels over which the image still changes a feature, one for each convolution."""
         del window
-        return sum(isinstance(layer, nn.Conv2d) for layer in self.net) + 2 * len(self.residuals)
+        return sum(isinstance(layer, nn.Conv2d) for layer in self.net) + 2 * len(self.pairs)
 
     def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
         if not isinstance(topology, Grid):
@@ -245,7 +245,7 @@ class NodeFeatures(_Features):
         mean_channels: Channels of a learned mean (default: 0, none).
         carry: See the maps of the block before (default: ``False``).
         carry_mix: Mix them, see :class:`~gsp_unroll.models.ModelConfig` (default: ``False``).
-        residuals: Pairs of further hidden layers (default: 0).
+        residual_pairs: Pairs of further hidden layers (default: 0).
 
     Shapes:
         - **x:** ``[B, in_channels, N]``
@@ -264,11 +264,11 @@ class NodeFeatures(_Features):
         mean_channels: int = 0,
         carry: bool = False,
         carry_mix: bool = False,
-        residuals: int = 0,
+        residual_pairs: int = 0,
     ) -> None:
         checks.positive_int("hops", hops, minimum=0)
         widths = [in_channels * (hops + 1), maps, maps, heads * features]
-        options = (mask_channels, mean_channels, carry, carry_mix, residuals)
+        options = (mask_channels, mean_channels, carry, carry_mix, residual_pairs)
         super().__init__(widths, nn.Linear, heads, *options)
         self.hops = hops
         self.zero_options()

@@ -128,7 +128,7 @@ class TrainConfig:
             null = at random. The optimiser starts anew. They may have fewer layers and, with
             ``model.offset_scores``, a narrower window; fewer blocks, or more, of which the last
             ones are taken; with ``model.repeats`` their last one repeats, with
-            ``model.residuals`` features get deeper.
+            ``model.residual_pairs`` features get deeper.
         max_minutes: Time budget. The schedule then follows ``max(step/steps, elapsed/budget)``, so
             a budgeted run depends on the speed of the machine: it is not step-deterministic.
         batch: Patches per step over *all* processes; each takes an equal share.

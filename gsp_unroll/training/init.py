@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from gsp_unroll.models import UnrolledNetwork, load_pretrained, pretrained_metadata
 from gsp_unroll.models.config import EXTRAS, IN_BACKWARD
 from gsp_unroll.topology.grid import half_offsets
+
+logger = logging.getLogger(__name__)
 
 # Networks of one form but for what a layer solves.
 _ALIKE = {"uglr", "ugtv"}
@@ -56,6 +59,10 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
             f"weights {weights!r} are of a network of another form ({'; '.join(differing)})"
         )
     left_out = max(theirs["blocks"] - ours["blocks"], 0)
+    if left_out:
+        logger.warning(
+            "of the %d blocks of %r the first %d are left out", theirs["blocks"], weights, left_out
+        )
     for k, block in enumerate(network.blocks):
         given = source.blocks[min(k + left_out, theirs["blocks"] - 1)].state_dict()
         if ours["name"] != theirs["name"]:
@@ -101,7 +108,7 @@ def _may_differ(key: str, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
     here, there = ours[key], theirs[key]
     if key == "name":
         return {here, there} == _ALIKE
-    if key in ("layers", "repeats", "residuals"):
+    if key in ("layers", "repeats", "residual_pairs"):
         return here > there
     if key == "blocks":
         # Were there more of them, it would no longer be the last one that repeats.

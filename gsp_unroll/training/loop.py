@@ -531,7 +531,9 @@ class _Trainer:
         device = self.fabric.device
         return {
             "network": f"{size.name}, {size.blocks} x {size.layers} x {size.cg_steps}"
-            + (f", last block {1 + size.repeats} times" if size.repeats else ""),
+            + (f", last block {1 + size.repeats} times" if size.repeats else "")
+            + (f", {4 + 2 * size.residual_pairs} convolutions" if size.residual_pairs else "")
+            + (", maps mixed" if size.carry_mix else ""),
             "images": config.data.folder or "photographs inside scikit-image",
             "files": len(self.dataset.names),
             "steps": self.now.step,

@@ -386,7 +386,7 @@ def test_a_run_is_begun_again_as_it_was(load, tmp_path):
     size = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 1, "features": 2, "maps": 4}
     before = save_pretrained(UGLRPlus(3, **size), tmp_path / "before.safetensors")
     write_image(tmp_path / "photos" / "a.png", torch.rand(3, 16, 16))
-    model = {**size, "name": "uglr-plus", "residuals": 1}
+    model = {**size, "name": "uglr-plus", "residual_pairs": 1}
     # A rate that changes nothing.
     options = {"steps": 1, "batch": 1, "seed": 3, "ema": 0, "lr": 1e-30, "init": str(before)}
     data = {"folder": str(tmp_path / "photos"), "holdout": 0, "patch": 12}
@@ -395,4 +395,4 @@ def test_a_run_is_begun_again_as_it_was(load, tmp_path):
     again = load("ship_weights").begun_with(str(before), config.model, run.parent)
     for name, value in load_pretrained(run).state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, atol=1e-20, rtol=0)
-    assert again.blocks[0].features.residuals[0][0].weight.any()
+    assert again.blocks[0].features.pairs[0][0].weight.any()

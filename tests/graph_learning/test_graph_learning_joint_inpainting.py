@@ -153,3 +153,24 @@ def test_what_cannot_be_is_named():
         inpaint(adjacency, y, mask, *P, preconditioner="ilu")
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         inpaint(adjacency, y, mask, *P, steps=0)
+
+
+@pytest.mark.parametrize("mu", [None, 0.1])
+@pytest.mark.parametrize("preconditioner", ["jacobi", "none"])
+def test_gradients_of_a_system_that_is_solved_long_before_the_last_step(mu, preconditioner):
+    for seed in range(10):
+        adjacency, y, mask = problem(seed)
+        scalars = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in P]
+
+        def total(p1, p2, problem=(adjacency, y, mask)):
+            adjacency, y, mask = problem
+            options = {"mu": mu, "steps": 200, "preconditioner": preconditioner}
+            return inpaint(adjacency, y, mask, p1, p2, **options).square().sum()
+
+        grads = torch.autograd.grad(total(*scalars), scalars)
+        for k, grad in enumerate(grads):
+            ends = []
+            for change in (1e-5, -1e-5):
+                moved = [value.detach() + change * (j == k) for j, value in enumerate(scalars)]
+                ends.append(total(*moved))
+            torch.testing.assert_close(grad, (ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-6)

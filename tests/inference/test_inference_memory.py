@@ -96,8 +96,8 @@ def test_a_block_needs_no_more_than_its_formula(network, change):
     [
         {},
         {"repeats": 1},
-        {"residuals": 1, "carry_mix": True, "repeats": 1},
-        {"residuals": 1, "carry_mix": True, "heads": 1, "features": 1, "window": 3},
+        {"residual_pairs": 1, "carry_mix": True, "repeats": 1},
+        {"residual_pairs": 1, "carry_mix": True, "heads": 1, "features": 1, "window": 3},
     ],
     ids=str,
 )

@@ -51,7 +51,7 @@ def observation():
         network("uglr", norm="directed"),
         network("uglr-plus", mean=True, sees_mask=True, carry=True),
         network("uglr-plus", mean=True, carry=True, repeats=1),
-        network("uglr-plus", carry=True, carry_mix=True, residuals=1),
+        network("uglr-plus", carry=True, carry_mix=True, residual_pairs=1),
     ],
     ids=["uglr", "ugtv-mlp", "directed", "plus-carry", "plus-again", "plus-deep"],
 )

@@ -63,6 +63,18 @@ def test_tiles_equal_one_piece_to_rounding(network, mask):
     assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-13
 
 
+@pytest.mark.parametrize("carry", [False, True])
+def test_tiles_of_a_network_that_repeats_and_looks_farther(carry):
+    size = {"window": 3, "layers": 1, "cg_steps": 1, "repeats": 2, "residual_pairs": 1}
+    model = tiny(uglr_plus_with_all, **size, carry=carry, carry_mix=carry).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    truth, mask = torch.rand(3, 60, 55, dtype=torch.float64), CFA("RGGB").mask(60, 55)
+    out = restore(truth, model, mask, tile=8)
+    assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-13
+
+
 def test_the_halo_is_not_too_wide():
     model = tiny(UGTV, layers=1).double()
     truth, mask = torch.rand(3, 50, 50).double(), CFA("RGGB").mask(50, 50)

@@ -21,7 +21,7 @@ PLUS = {"name": "uglr-plus"}
         ModelConfig("uglr-plus", 1, **SMALL, keep_directions=True),
         ModelConfig("uglr-plus", 1, **SMALL, mean=True, sees_mask=True, carry=True),
         ModelConfig("uglr-plus", 1, **SMALL, repeats=1),
-        ModelConfig("uglr-plus", 1, **SMALL, carry=True, carry_mix=True, residuals=2),
+        ModelConfig("uglr-plus", 1, **SMALL, carry=True, carry_mix=True, residual_pairs=2),
         ModelConfig("uglr", 1, **SMALL, features_from="gnn", node_channels=2),
         ModelConfig("uglr-plus", 3, **SMALL, norm="symmetric"),
         ModelConfig("uglr-plus", 3, **SMALL, bounds=[0, 1.5]),
@@ -46,7 +46,7 @@ def test_defaults_are_the_published_network():
         "features_from": "cnn", "node_channels": 0, "checkpointing": False,
         "mean": False, "sees_mask": False, "carry": False, "bounds": None,
         "keep_directions": False, "offset_scores": False, "repeats": 0,
-        "carry_mix": False, "residuals": 0,
+        "carry_mix": False, "residual_pairs": 0,
     }  # fmt: skip
     assert build(config).config == UGTV().config == config
     assert UGLR().config == dataclasses.replace(config, name="uglr")
@@ -101,8 +101,8 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
         ({"repeats": 1}, ValueError, "repeats must be 0 with name='ugtv', .* got 1"),
         ({**PLUS, "repeats": -1}, ValueError, "repeats must be at least 0, got -1"),
         ({**PLUS, "repeats": True}, TypeError, "repeats must be an int"),
-        ({"residuals": 1}, ValueError, "residuals must be 0 with name='ugtv', .* got 1"),
-        ({**PLUS, "residuals": -1}, ValueError, "residuals must be at least 0, got -1"),
+        ({"residual_pairs": 1}, ValueError, "residual_pairs must be 0 with name='ugtv', .* got 1"),
+        ({**PLUS, "residual_pairs": -1}, ValueError, "residual_pairs must be at least 0, got -1"),
         ({**PLUS, "carry_mix": True}, ValueError, "carry_mix must be False without carry"),
         ({"carry_mix": True}, ValueError, "carry_mix must be False with name='ugtv'"),
         ({"bounds": (0, 1)}, ValueError, "bounds must be None with name='ugtv', the published f"),

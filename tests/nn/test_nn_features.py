@@ -86,23 +86,23 @@ def test_gradients_are_finite_with_isolated_nodes():
 def test_negative_counts_are_named():
     with pytest.raises(ValueError, match="hops must be at least 0, got -1"):
         NodeFeatures(1, 1, 1, hops=-1)
-    with pytest.raises(ValueError, match="residuals must be at least 0, got -1"):
-        ImageFeatures(1, 1, 1, residuals=-1)
+    with pytest.raises(ValueError, match="residual_pairs must be at least 0, got -1"):
+        ImageFeatures(1, 1, 1, residual_pairs=-1)
 
 
 @pytest.mark.parametrize("kind", [ImageFeatures, NodeFeatures])
 def test_residuals_change_nothing_at_first_and_are_added_to_what_they_see(kind):
     torch.manual_seed(0)
-    plain, deep = kind(1, 2, 3, maps=4).double(), kind(1, 2, 3, maps=4, residuals=2).double()
+    plain, deep = kind(1, 2, 3, maps=4).double(), kind(1, 2, 3, maps=4, residual_pairs=2).double()
     assert deep.load_state_dict(plain.state_dict(), strict=False).unexpected_keys == []
     x, grid = torch.rand(2, 1, 63, dtype=torch.float64), Grid(9, 7, 3)
     before = plain(x, grid)
     close(deep(x, grid).features, before.features, 1e-14)
-    for pair in deep.residuals:
+    for pair in deep.pairs:
         torch.nn.init.normal_(pair[-1].weight)
         torch.nn.init.normal_(pair[-1].bias)
     maps = before.maps
-    for first, _, second in deep.residuals:
+    for first, _, second in deep.pairs:
         maps = (maps + second(first(maps).relu())).relu()
     after = deep(x, grid)
     close(after.maps, maps, 1e-13)
@@ -110,8 +110,8 @@ def test_residuals_change_nothing_at_first_and_are_added_to_what_they_see(kind):
 
 
 def test_image_features_see_one_pixel_farther_for_each_convolution():
-    module = ImageFeatures(1, 1, 2, maps=4, residuals=1).double()
-    torch.nn.init.normal_(module.residuals[0][-1].weight)
+    module = ImageFeatures(1, 1, 2, maps=4, residual_pairs=1).double()
+    torch.nn.init.normal_(module.pairs[0][-1].weight)
     assert (module.reach(3), ImageFeatures(1, 1, 2).reach(3)) == (6, 4)
     x = torch.rand(1, 1, 19, 19, dtype=torch.float64)
     touched = x.clone()

@@ -199,22 +199,23 @@ def test_deeper_features_and_a_mixture_of_maps_change_nothing_at_first(tmp_path)
     path = str(plain.save_pretrained(tmp_path / "plain.safetensors"))
     y, mask = torch.rand(1, 3, 8, 8), CFA("RGGB").mask(8, 8)
     made = {}
-    for residuals in (1, 2):
-        made[residuals] = UGLRPlus(blocks=3, **size, carry_mix=True, residuals=residuals).eval()
-        start_from(made[residuals], path)
+    for pairs in (1, 2):
+        made[pairs] = UGLRPlus(blocks=3, **size, carry_mix=True, residual_pairs=pairs).eval()
+        start_from(made[pairs], path)
         with torch.no_grad():
-            torch.testing.assert_close(made[residuals](y, mask), plain(y, mask))
-            for parameter in made[residuals].parameters():
+            torch.testing.assert_close(made[pairs](y, mask), plain(y, mask))
+            for parameter in made[pairs].parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
     # From one pair of layers to two, and to fewer blocks, the first of which mixes nothing.
     path = str(made[1].save_pretrained(tmp_path / "deep.safetensors"))
     for blocks in (3, 2):
-        deeper = UGLRPlus(blocks=blocks, **size, carry_mix=True, residuals=2).eval()
+        deeper = UGLRPlus(blocks=blocks, **size, carry_mix=True, residual_pairs=2).eval()
         start_from(deeper, path)
         if blocks == 3:
             with torch.no_grad():
                 torch.testing.assert_close(deeper(y, mask), made[1](y, mask))
-    for there, here in (("carry_mix", {"residuals": 1}), ("residuals", {"carry_mix": True})):
+    lost = {"carry_mix": {"residual_pairs": 1}, "residual_pairs": {"carry_mix": True}}
+    for there, here in lost.items():
         with pytest.raises(ValueError, match=rf"{there}: (True|1) there, (False|0) here"):
             start_from(UGLRPlus(blocks=3, **size, **here), path)
 
