@@ -27,7 +27,9 @@ def one_of(argument: str, value: object, allowed: Iterable[str]) -> None:
 def tensor(argument: str, value: object) -> Tensor:
     """Return ``value`` if it is a tensor, else raise ``TypeError``."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{argument} must be a torch.Tensor, got {type(value).__name__}")
+        kind = type(value).__name__
+        hint = "; give what its method mask(height, width) returns" if kind == "CFA" else ""
+        raise TypeError(f"{argument} must be a torch.Tensor, got {kind}{hint}")
     return value
 
 
@@ -110,7 +112,7 @@ def device(argument: str, value: torch.device | str) -> torch.device:
     """Return a device that is there, else raise ``ValueError``."""
     try:
         found = torch.device(value)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise ValueError(
             f"{argument} must be cpu, cuda, cuda:N or another device of torch, got {value!r}"
         ) from None

@@ -27,8 +27,14 @@ def write_tensors(
     """Write ``tensors`` and ``metadata`` to ``path``, atomically; its folder is made if missing.
 
     Raises:
+        TypeError: If ``metadata`` has anything but strings.
         ValueError: If ``path`` does not end in ``.safetensors``.
     """
+    for name, value in metadata.items():
+        if not isinstance(value, str):
+            raise TypeError(
+                f"metadata[{name!r}] must be a str, got {type(value).__name__} {value!r}"
+            )
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path.name!r}")

@@ -76,6 +76,8 @@ def read_raw(path: str | os.PathLike[str]) -> RawPhoto:
         import rawpy
     except ImportError as error:
         raise ImageError(f"reading {path} needs the package rawpy: pip install rawpy") from error
+    if not Path(path).is_file():
+        raise ImageError(f"raw file not found: {path}")
     try:
         with rawpy.imread(os.fspath(path)) as raw:
             return _photo(Path(path), raw)

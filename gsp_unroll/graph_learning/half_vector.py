@@ -31,7 +31,7 @@ def num_nodes(half: Tensor) -> int:
     if nodes < 2 or num_edges(nodes) != length:
         raise ValueError(
             "a half vector must have m (m - 1) / 2 entries for some m of at least 2, "
-            f"got shape {list(half.shape)}"
+            f"got shape {list(half.shape)}; from_matrix makes one of a symmetric matrix"
         )
     return nodes
 

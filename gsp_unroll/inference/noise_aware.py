@@ -48,6 +48,7 @@ class NoiseAware(nn.Module):
         - **output:** ``[B, C, H, W]``
 
     Raises:
+        TypeError: If ``network`` is not one of :mod:`gsp_unroll.models` that is trained.
         ValueError: If ``sigma`` is not in (0, 1], or the network has directed or
             normalised Laplacians.
     """
@@ -55,6 +56,11 @@ class NoiseAware(nn.Module):
     def __init__(self, network: UnrolledNetwork, sigma: float) -> None:
         super().__init__()
         checks.in_range("sigma", sigma, 0.0, 1.0, open_low=True)
+        if not isinstance(network, UnrolledNetwork):
+            raise TypeError(
+                "network must be a trained one, e.g. of load_pretrained, got "
+                f"{type(network).__name__}"
+            )
         config = network.config
         if config.norm == "directed" or config.laplacian != "combinatorial":
             raise ValueError(

@@ -69,7 +69,8 @@ def observation(image: Tensor, mask: Tensor | CFA | None) -> Observation:
         if not isinstance(mask, Tensor | None):
             raise TypeError(
                 "mask must be a boolean tensor, a colour filter array as CFA.from_name('RGGB'), or "
-                f"None (NaN = missing), got {type(mask).__name__} {mask!r}"
+                f"None (NaN = missing), got {type(mask).__name__}"
+                + (f" {mask!r}" if isinstance(mask, str) else "")
             )
         known = ~torch.isnan(image) if mask is None else mask
         made = known.numel() if mask is None else 0

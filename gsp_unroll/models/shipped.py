@@ -30,8 +30,13 @@ def weight_path(name_or_path: str | Path) -> Path:
     """The file of shipped weights, or the path itself if it ends in ``.safetensors``.
 
     Raises:
+        TypeError: If it is neither a string nor a path.
         ValueError: If it is neither a path of that kind nor a known name.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise TypeError(
+            f"weights must be a name or a path, got {type(name_or_path).__name__} {name_or_path!r}"
+        )
     path = Path(name_or_path)
     if path.suffix == ".safetensors":
         return path

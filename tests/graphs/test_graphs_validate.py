@@ -7,6 +7,7 @@ import torch
 from helpers import both_ways, graph_batch
 
 from gsp_unroll.graphs.validate import check_observation, check_observed
+from gsp_unroll.observe import CFA
 from gsp_unroll.topology import Graph, Grid
 
 
@@ -35,6 +36,7 @@ def test_an_observed_value_that_is_not_finite_is_named(bad):
         (torch.ones(3).long(), torch.ones(3) > 0, TypeError, "y must be a floating-point tensor"),
         (torch.ones(3), torch.ones(3), TypeError, r"mask must be a bool tensor .* torch.float32"),
         (torch.ones(3), [True] * 3, TypeError, "mask must be a torch.Tensor, got list"),
+        (torch.ones(3, 4, 4), CFA("RGGB"), TypeError, r"got CFA; give what its method mask\("),
         (torch.ones(3), torch.ones(2) > 0, ValueError, r"broadcasts to y \[3\], got \[2\]"),
         (torch.ones(3), torch.ones(2, 3) > 0, ValueError, r"broadcasts to y \[3\], got \[2, 3\]"),
         (torch.ones(3), torch.ones(3, device="meta") > 0, ValueError,

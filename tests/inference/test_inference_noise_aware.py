@@ -7,7 +7,7 @@ from helpers import uglr_plus_with_all
 from gsp_unroll.data.images import builtin_images
 from gsp_unroll.evaluation import psnr
 from gsp_unroll.inference import NoiseAware, restore
-from gsp_unroll.models import UGLR, UGTV, UGLRPlus, load_pretrained
+from gsp_unroll.models import IGLR, UGLR, UGTV, UGLRPlus, load_pretrained
 from gsp_unroll.observe import CFA, observe
 from gsp_unroll.ops import planar
 from gsp_unroll.topology import Grid
@@ -66,6 +66,8 @@ def test_it_takes_noise_off():
 
 def test_what_it_cannot_do_is_named():
     model = UGLR(3, **SMALL)
+    with pytest.raises(TypeError, match="network must be a trained one, .* got IGLR"):
+        NoiseAware(IGLR(), 0.1)
     with pytest.raises(ValueError, match="sigma must"):
         NoiseAware(model, 0.0)
     with pytest.raises(ValueError, match=r"-0\.1"):

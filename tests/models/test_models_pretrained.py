@@ -185,6 +185,15 @@ def test_a_device_that_is_not_there_is_named(tmp_path):
         load_pretrained(path, "cuda:99")
 
 
+def test_arguments_of_the_wrong_type_are_named(tmp_path):
+    with pytest.raises(TypeError, match="weights must be a name or a path, got NoneType None"):
+        load_pretrained(None)
+    with pytest.raises(ValueError, match="device must be cpu, cuda, .* got None"):
+        load_pretrained("uglr-demosaic", device=None)
+    with pytest.raises(TypeError, match=r"metadata\['step'\] must be a str, got int 3"):
+        save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors", {"step": 3})
+
+
 def test_an_unknown_name_is_named():
     with pytest.raises(ValueError, match=r"weights must be one of .*, got 'ugtv-demosaick'"):
         load_pretrained("ugtv-demosaick")
