@@ -66,7 +66,7 @@ def test_it_takes_noise_off():
 
 def test_what_it_cannot_do_is_named():
     model = UGLR(3, **SMALL)
-    with pytest.raises(TypeError, match="network must be a trained one, .* got IGLR"):
+    with pytest.raises(TypeError, match=r"network must be a trained one, .* got IGLR"):
         NoiseAware(IGLR(), 0.1)
     with pytest.raises(ValueError, match="sigma must"):
         NoiseAware(model, 0.0)

@@ -188,7 +188,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path):
 def test_arguments_of_the_wrong_type_are_named(tmp_path):
     with pytest.raises(TypeError, match="weights must be a name or a path, got NoneType None"):
         load_pretrained(None)
-    with pytest.raises(ValueError, match="device must be cpu, cuda, .* got None"):
+    with pytest.raises(ValueError, match=r"device must be cpu, cuda, .* got None"):
         load_pretrained("uglr-demosaic", device=None)
     with pytest.raises(TypeError, match=r"metadata\['step'\] must be a str, got int 3"):
         save_pretrained(UGLR(1, **SMALL), tmp_path / "net.safetensors", {"step": 3})
