@@ -51,6 +51,7 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     ours, theirs = network.config.as_dict(), source.config.as_dict()
     differing = [
         f"{key}: {theirs[key]!r} there, {ours[key]!r} here"
+        + (", so that another block than the last would repeat" if key == "blocks" else "")
         for key in ours
         if ours[key] != theirs[key] and not _may_differ(key, ours, theirs)
     ]

@@ -168,7 +168,7 @@ def test_a_larger_network_computes_the_same_at_first_and_learns(network, tmp_pat
 
 
 @pytest.mark.parametrize("network", [UGTV, UGLRPlus])
-def test_a_network_of_fewer_blocks_takes_the_last_ones(network, tmp_path):
+def test_a_network_of_fewer_blocks_takes_the_last_ones(network, tmp_path, caplog):
     size = {"layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
     if network is UGLRPlus:
         size |= {"carry": True, "repeats": 1}
@@ -184,6 +184,8 @@ def test_a_network_of_fewer_blocks_takes_the_last_ones(network, tmp_path):
     path = str(long.save_pretrained(tmp_path / "long.safetensors"))
     short = network(blocks=2, **size).eval()
     start_from(short, path)
+    assert "of the 4 blocks" in caplog.text
+    assert "the first 2 are left out" in caplog.text
     y, mask = torch.rand(1, 3, 8, 8), CFA("RGGB").mask(8, 8)
     with torch.no_grad():
         torch.testing.assert_close(short(y, mask), long(y, mask))
@@ -256,5 +258,5 @@ def test_a_last_block_may_repeat_from_now_on(tmp_path):
     with pytest.raises(ValueError, match="repeats: 1 there, 0 here"):
         start_from(UGLRPlus(**size), path)
     # The block that repeats would no longer be the last one.
-    with pytest.raises(ValueError, match="blocks: 2 there, 3 here"):
+    with pytest.raises(ValueError, match="blocks: 2 there, 3 here, so that another block"):
         start_from(UGLRPlus(**{**size, "blocks": 3}, repeats=1), path)
