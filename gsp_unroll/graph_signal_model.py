@@ -329,6 +329,8 @@ class GraphSignalModel:
         Raises:
             ValueError: If the file is missing, damaged, or not of this class.
         """
+        if not str(path).endswith(".safetensors"):
+            raise ValueError(f"path must end in .safetensors, as save writes it, got {str(path)!r}")
         metadata = pretrained_metadata(path)
         if _METADATA not in metadata:
             raise ValueError(f"{path} was not written by GraphSignalModel.save")

@@ -292,6 +292,8 @@ def test_saved_and_loaded_it_predicts_the_same(tmp_path, trend):
     part = with_gaps(data[1])
     assert torch.equal(GraphSignalModel.load(path).predict(part).x, model.predict(part).x)
     model.network.save_pretrained(tmp_path / "network.safetensors")
+    with pytest.raises(ValueError, match=r"path must end in \.safetensors, .* got 'nope\.pt'"):
+        GraphSignalModel.load("nope.pt")
     with pytest.raises(ValueError, match=r"was not written by GraphSignalModel\.save"):
         GraphSignalModel.load(tmp_path / "network.safetensors")
 
