@@ -92,8 +92,9 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     =======================  ===============================================================
 
     :math:`3C` for the signal, its mask and the result, and a quarter for what allocators keep.
-    A learned mean adds :math:`3C`, a mask that the features see :math:`C`, and blocks that hand on
-    their maps twice :math:`maps`.
+    Pairs of further convolutions add :math:`maps` to the features, which wait for what is added to
+    them. A learned mean adds :math:`3C`, a mask that the features see :math:`C`, and blocks that
+    hand on their maps twice :math:`maps`.
 
     Args:
         block: Block of a network, on the device where it will run.
@@ -104,6 +105,8 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     slots = len(half_offsets(c.window))
     compiled = getattr(kernels, "unrolled", None) is not None
     features = _CONVOLUTION * max(c.maps, c.heads * c.features)
+    if c.residual_pairs:
+        features += c.maps
     learning = _GRAPH_SOFTMAX if c.norm == "softmax" else _GRAPH_NORM
     graph = c.heads * (c.features + slots * (learning if compiled else _GRAPH))
     solver = _compiled_solver(c, slots) if compiled and block.fusible else _layers(c, slots)

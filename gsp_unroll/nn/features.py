@@ -147,7 +147,7 @@ class _Features(nn.Module, ABC):
         for layer in self.net[1:-1]:
             hidden = layer(hidden)
         for pair in self.pairs:
-            hidden = (hidden + pair(hidden)).relu_()
+            hidden = pair(hidden).add_(hidden).relu_()
         return hidden
 
 

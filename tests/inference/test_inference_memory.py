@@ -91,6 +91,16 @@ def test_a_block_needs_no_more_than_its_formula(network, change):
     assert bytes_per_pixel(block) <= 3 * used
 
 
+@pytest.mark.parametrize("maps", [48, 200])
+def test_deeper_features_need_no_more_than_the_formula(maps):
+    size = {"blocks": 1, "layers": 1, "cg_steps": 2, "maps": maps, "window": 3}
+    block = UGLRPlus(**size, residual_pairs=2).eval().blocks[0]
+    grid, x = Grid(48, 48, 3), torch.rand(1, 3, 48 * 48)
+    with torch.inference_mode():
+        used = peak_bytes(lambda: block(grid, x, x > 0.5, None)) / 48**2
+    assert used <= bytes_per_pixel(block) <= 3 * used
+
+
 @pytest.mark.parametrize(
     "change",
     [
