@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+import yaml
 from evaluate_all import SETS
 from report import table
 from results_page import LABELS, TITLES, by_method, load, source
@@ -37,8 +38,9 @@ from gsp_unroll.models import (
 )
 from gsp_unroll.models.config import IN_BACKWARD
 from gsp_unroll.models.shipped import FOLDER
-from gsp_unroll.training import load_config
+from gsp_unroll.training import config_from_mapping, load_config
 from gsp_unroll.training.init import start_from
+from gsp_unroll.training.schema import flatten, to_mapping
 
 DATA = Path(__file__).parents[1] / "docs" / "training_data.md"
 LIMITS = {
@@ -105,8 +107,24 @@ def training(metadata: dict[str, str]) -> str:
         + text
         + (f"\n\nChosen by validation: {chosen}." if chosen else "")
         + f"\n\nThe last run, for `examples/train_*.py --config`:\n\n"
-        f"```yaml\n{metadata['config'].strip()}\n```"
+        f"```yaml\n{recipe(metadata['config'])}\n```"
     )
+
+
+def recipe(text: str) -> str:
+    """The configuration of a run without what was off in it and this version does not have."""
+    known = flatten(to_mapping(config_from_mapping({})))
+    lines, section = [], ""
+    for line in text.strip().splitlines():
+        key, _, value = line.strip().partition(":")
+        if not line.startswith(" "):
+            section = key
+        elif value and not yaml.safe_load(value) and section in ("model", "demo"):
+            name = key if section == "demo" else f"{section}.{key}"
+            if name not in known:
+                continue
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def results(name: str, channels: int) -> str:

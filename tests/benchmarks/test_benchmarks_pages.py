@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 
 import numpy as np
@@ -15,12 +16,14 @@ from gsp_unroll.data.scale import scale_down
 from gsp_unroll.models import (
     UGLR,
     UGLRPlus,
+    build,
     load_pretrained,
     pretrained_metadata,
     save_pretrained,
     shipped_weights,
 )
-from gsp_unroll.training import config_from_mapping, save_config, train
+from gsp_unroll.models.shipped import FOLDER
+from gsp_unroll.training import config_from_mapping, load_config, save_config, train
 from gsp_unroll.training.sources import central_square
 
 
@@ -396,3 +399,21 @@ def test_a_run_is_begun_again_as_it_was(load, tmp_path):
     for name, value in load_pretrained(run).state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, atol=1e-20, rtol=0)
     assert again.blocks[0].features.pairs[0][0].weight.any()
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_the_recipe_of_a_card_is_a_configuration(name, tmp_path):
+    card = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(card.split("```yaml\n")[1].split("```")[0])
+    config = load_config(path).model
+    assert build(config).state_dict().keys() == load_pretrained(name).state_dict().keys()
+    for link in re.findall(r"\]\(([^)#]+)\)", card):
+        assert link.startswith("http") or (FOLDER / link).exists(), link
+
+
+def test_a_recipe_leaves_out_what_was_off_and_is_no_more(load):
+    lines = ["model:", "  colour: 0", "  blocks: 3", "  tilt: 1", "  bounds:", "  - 0.0", "  - 1.0"]
+    lines += ["  repeats: 0", "demo:", "  model.colour: 0", "  train.batch: 4"]
+    kept = [line for line in lines if "colour" not in line]
+    assert load("ship_weights").recipe("\n".join(lines)).splitlines() == kept
