@@ -226,7 +226,13 @@ def test_networks_in_value_and_gradients(network):
 
 
 @pytest.mark.parametrize(
-    "network", [UGLR, UGTV, uglr_plus_with_all, functools.partial(uglr_plus_with_all, stem=1)]
+    "network",
+    [
+        UGLR,
+        UGTV,
+        uglr_plus_with_all,
+        functools.partial(uglr_plus_with_all, repeats=1, residual_pairs=1, carry_mix=True),
+    ],
 )
 def test_captured_blocks_give_the_same_values_and_gradients(network):
     model = network(3, **SMALL).double().cuda()

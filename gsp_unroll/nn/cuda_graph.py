@@ -95,8 +95,7 @@ class CapturedBlock(nn.Module):
                 for k, value in zip(present, values, strict=True):
                     arguments[k] = value
                 result = self.block(topology, *arguments)
-                if result.weight is not None:
-                    result = result._replace(weight=result.weight.detach())
+                result = result._replace(weight=result.weight.detach())
                 form[:] = [result._make(value is not None for value in result)]
                 return tuple(value for value in result if value is not None)
 

@@ -99,15 +99,16 @@ def test_each_kind_of_input_is_recorded_once(monkeypatch):
         _ = captured.nothing
 
 
-def test_a_block_of_a_stem_is_captured_too(monkeypatch):
+def test_a_block_that_repeats_with_deeper_features_is_captured_too(monkeypatch):
     monkeypatch.setattr(cuda_graph, "Recording", Repeat)
-    block = uglr_plus_with_all(1, **{**SMALL, "blocks": 2}, stem=1).blocks[0]
+    block = uglr_plus_with_all(1, **SMALL, repeats=1, residual_pairs=1).blocks[-1]
     x, observed = torch.rand(2, 1, 20), (torch.arange(20) % 2 == 0).expand(2, 1, 20)
-    arguments = Grid(4, 5, 3), x, observed
-    result = cuda_graph.CapturedBlock(block)(*arguments)
-    assert torch.equal(result.estimate, x)
-    assert torch.equal(result.maps, block(*arguments).maps)
-    assert result.weight is result.mean is None
+    maps = torch.rand(2, block.config.maps, 4, 5) if block.features.carry is not None else None
+    arguments = Grid(4, 5, 3), x, observed, None, maps
+    for got, expected in zip(
+        cuda_graph.CapturedBlock(block)(*arguments), block(*arguments), strict=True
+    ):
+        assert torch.equal(got, expected)
 
 
 def test_the_copy_shares_parameters_and_leaves_the_network_alone(monkeypatch):
