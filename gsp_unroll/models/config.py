@@ -92,22 +92,16 @@ class ModelConfig:
         checks.one_of("laplacian", self.laplacian, LAPLACIANS)
         checks.one_of("features_from", self.features_from, FEATURES)
         for switch in (*OPTIONS, *IN_BACKWARD):
-            value = getattr(self, switch)
-            checks.boolean(switch, value)
-            if value and switch in OPTIONS and self.name != "uglr-plus":
+            checks.boolean(switch, getattr(self, switch))
+        for extra in EXTRAS:
+            value = getattr(self, extra)
+            if value and self.name != "uglr-plus":
                 raise ValueError(
-                    f"{switch} must be False with name={self.name!r}, the published form; "
-                    "name='uglr-plus' has it"
+                    f"{extra} must be {getattr(ModelConfig, extra)!r} with name={self.name!r}, the "
+                    f"published form, got {value!r}; name='uglr-plus' has it"
                 )
         if self.bounds is not None:
             self._check_bounds()
-        for count in ("repeats", "residual_pairs"):
-            value = getattr(self, count)
-            if value and self.name != "uglr-plus":
-                raise ValueError(
-                    f"{count} must be 0 with name={self.name!r}, the published form, got "
-                    f"{value}; name='uglr-plus' has it"
-                )
         if self.carry_mix and not self.carry:
             raise ValueError("carry_mix must be False without carry, which it is a form of")
         if self.offset_scores and self.features_from != "cnn":
@@ -131,11 +125,6 @@ class ModelConfig:
             )
 
     def _check_bounds(self) -> None:
-        if self.name != "uglr-plus":
-            raise ValueError(
-                f"bounds must be None with name={self.name!r}, the published form; "
-                "name='uglr-plus' has them"
-            )
         try:
             low, high = self.bounds
         except (TypeError, ValueError) as error:

@@ -64,9 +64,10 @@ class _Features(nn.Module, ABC):
         )
         # What of the maps of the block before is worth adding: a factor for each, or a mixture.
         self.carry = None
-        if carry:
-            mixed = carry_mix
-            self.carry = self._pointwise(maps, maps, bias=False) if mixed else self._factors(maps)
+        if carry and carry_mix:
+            self.carry = self._pointwise(maps, maps, bias=False)
+        elif carry:
+            self.carry = self._factors(maps)
 
     def zero_options(self) -> None:
         """Set what is optional to zero, so that it changes nothing."""

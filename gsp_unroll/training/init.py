@@ -35,10 +35,9 @@ def start_from(network: UnrolledNetwork, weights: str) -> list[dict[str, Any]]:
     :data:`~gsp_unroll.models.config.OPTIONS` beyond the weights; bounds may be set anew, not left
     out. Of a network of more blocks the last ones are taken, without what the others did and handed
     on. uGLR may start from uGTV and the other way round, without what their layers have learned.
-    With more ``repeats`` the last block goes
-    on as a new one does. With ``offset_scores`` the window may be wider: new neighbours weigh
-    :math:`e^{-1}` times what their features say. One step wider, 7 instead of 5, that changes
-    little at first.
+    With more ``repeats`` the last block goes on as a new one does. With ``offset_scores`` the
+    window may be wider: new neighbours weigh :math:`e^{-1}` times what their features say. One step
+    wider, 7 instead of 5, that changes little at first.
 
     Args:
         network: Changed in place.
