@@ -40,6 +40,7 @@ QUICK = [
 ]  # fmt: skip
 
 PLUS = ["model.name=uglr-plus", "model.features=11"]
+LUMA = ["task.name=interpolate", "model.in_channels=1"]
 CARRY = [*PLUS, "model.mean=true", "model.sees_mask=true", "model.carry=true"]
 
 # Group -> row -> what is changed. The first row of a group is the base, where it is part of it.
@@ -67,6 +68,12 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "2 blocks, maps mixed": [*CARRY, "model.carry_mix=true"],
         "2 blocks, deeper features": [*CARRY, "model.carry_mix=true", "model.residual_pairs=1"],
         "3 blocks": [*CARRY, "model.blocks=3"],
+    },
+    "cells": {
+        "demosaicking, each pixel": CARRY,
+        "demosaicking, cells of 2 x 2": [*CARRY, "model.cell=2"],
+        "2x interpolation, each pixel": [*CARRY, *LUMA],
+        "2x interpolation, cells of 2 x 2": [*CARRY, *LUMA, "model.cell=2"],
     },
     "optimiser": {
         "Adam": [],

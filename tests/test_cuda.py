@@ -232,6 +232,7 @@ def test_networks_in_value_and_gradients(network):
         UGTV,
         uglr_plus_with_all,
         functools.partial(uglr_plus_with_all, repeats=1, residual_pairs=1, carry_mix=True),
+        functools.partial(uglr_plus_with_all, cell=2),
     ],
 )
 def test_captured_blocks_give_the_same_values_and_gradients(network):

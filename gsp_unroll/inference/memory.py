@@ -94,7 +94,7 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     :math:`3C` for the signal, its mask and the result, and a quarter for what allocators keep.
     Pairs of further convolutions add :math:`maps` to the features, which wait for what is added to
     them. A learned mean adds :math:`3C`, a mask that the features see :math:`C`, and blocks that
-    hand on their maps twice :math:`maps`.
+    hand on their maps twice :math:`maps`. A ``cell`` has its maps once for all of its pixels.
 
     Args:
         block: Block of a network, on the device where it will run.
@@ -104,16 +104,17 @@ def bytes_per_pixel(block: UnrolledBlock, itemsize: int = 4) -> int:
     kernels = Grid(1, 1, c.window, device=block.skip.device).kernels
     slots = len(half_offsets(c.window))
     compiled = getattr(kernels, "unrolled", None) is not None
-    features = _CONVOLUTION * max(c.maps, c.heads * c.features)
+    maps = c.maps / (c.cell or 1) ** 2
+    features = _CONVOLUTION * max(maps, c.heads * c.features)
     if c.residual_pairs:
-        features += c.maps
+        features += maps
     learning = _GRAPH_SOFTMAX if c.norm == "softmax" else _GRAPH_NORM
     graph = c.heads * (c.features + slots * (learning if compiled else _GRAPH))
     solver = _compiled_solver(c, slots) if compiled and block.fusible else _layers(c, slots)
     images = 3 + 3 * c.mean + c.sees_mask
     numbers = images * c.in_channels + max(features, graph, c.heads * slots + solver)
     if c.carry:
-        numbers += 2 * c.maps
+        numbers += 2 * maps
     return math.ceil(_MARGIN * itemsize * numbers)
 
 

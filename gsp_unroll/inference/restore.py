@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -53,7 +54,8 @@ def restore(
     Tiles are as large as ``max_memory`` allows and are moved to the network's device one by one.
 
     Any other method is called tile by tile, and results near tile borders differ from those of one
-    piece if it sees farther than ``halo``. Tiles start at multiples of the period of the mask.
+    piece if it sees farther than ``halo``. Tiles start at multiples of the period of the mask,
+    and at a cell of a network that has cells.
 
     Args:
         image: Samples ``[C, H, W]``, in the dtype of the network; read where observed only. With
@@ -99,7 +101,8 @@ def restore(
         _check_network(model, seen)
 
         def run(title: str, seen: Observation) -> Tensor:
-            return _by_blocks(model, seen, _Plan(seen, tile, budget), halo, title, progress)
+            plan = _Plan(seen, _starts(seen, model), tile, budget)
+            return _by_blocks(model, seen, plan, halo, title, progress)
 
     elif max_memory is not None:
         raise ValueError(
@@ -120,12 +123,13 @@ class _Plan:
     """How large tiles may be: what they keep, or the bytes that a call may allocate."""
 
     seen: Observation
+    step: tuple[int, int]
     side: int | None
     budget: int | None
 
     def tiles(self, halo: int, per_pixel: int, kept: int) -> list[Tile]:
         """The tiles of a step that needs ``per_pixel`` bytes while ``kept`` bytes are in use."""
-        size, period = self.seen.size, self.seen.step
+        size, period = self.seen.size, self.step
         if self.budget is None:
             return tiles_by_side(*size, halo, period, self.side)
         tiles = tiles_by_area(*size, halo, period, max(self.budget - kept, 0) // per_pixel)
@@ -138,6 +142,12 @@ class _Plan:
                 f"got {format_bytes(self.budget)}"
             )
         return tiles
+
+
+def _starts(seen: Observation, model: UnrolledNetwork) -> tuple[int, int]:
+    """Rows and columns that tiles start at multiples of: the mask's period, in whole cells."""
+    rows, columns = (math.lcm(step, model.config.cell or 1) for step in seen.step)
+    return rows, columns
 
 
 def _check_network(model: UnrolledNetwork, seen: Observation) -> None:

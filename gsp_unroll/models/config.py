@@ -14,7 +14,7 @@ NETWORKS = ("uglr", "ugtv", "uglr-plus")
 # Switches of uGLR+ beyond the published form. A new network with one starts as without it.
 OPTIONS = ("mean", "sees_mask", "carry", "carry_mix", "offset_scores")
 # All fields that only uGLR+ has.
-EXTRAS = (*OPTIONS, "bounds", "repeats", "residual_pairs")
+EXTRAS = (*OPTIONS, "bounds", "repeats", "residual_pairs", "cell")
 # These say how gradients are computed, not what is.
 IN_BACKWARD = ("checkpointing", "keep_directions")
 FEATURES = ("cnn", "mlp", "gnn")
@@ -55,6 +55,9 @@ class ModelConfig:
             ``carry``.
         residual_pairs: So many pairs of further convolutions in the features of each block, whose
             result is added to what they see; ``"uglr-plus"`` only.
+        cell: Side of the square cells of pixels that the convolutions work on, 2 or more, ``None``
+            = each pixel; ``"uglr-plus"`` with ``features_from="cnn"`` only, see
+            :class:`~gsp_unroll.nn.ImageFeatures`.
     """
 
     name: str = "ugtv"
@@ -80,6 +83,7 @@ class ModelConfig:
     repeats: int = 0
     carry_mix: bool = False
     residual_pairs: int = 0
+    cell: int | None = None
 
     def __post_init__(self) -> None:
         checks.one_of("name", self.name, NETWORKS)
@@ -102,12 +106,19 @@ class ModelConfig:
                 )
         if self.bounds is not None:
             self._check_bounds()
+        if self.cell is not None:
+            checks.positive_int("cell", self.cell, minimum=2)
         if self.carry_mix and not self.carry:
             raise ValueError("carry_mix must be False without carry, which it is a form of")
         if self.offset_scores and self.features_from != "cnn":
             raise ValueError(
                 "offset_scores must be False unless features_from='cnn', got features_from="
                 f"{self.features_from!r}: a general graph has no window"
+            )
+        if self.cell and self.features_from != "cnn":
+            raise ValueError(
+                f"cell must be None unless features_from='cnn', got {self.cell} with features_from="
+                f"{self.features_from!r}: a general graph has no cells"
             )
         if self.features_from == "cnn" and self.node_channels:
             raise ValueError(

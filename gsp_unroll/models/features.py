@@ -31,7 +31,7 @@ def make_features(
         "residual_pairs": config.residual_pairs,
     }
     if config.features_from == "cnn":
-        return ImageFeatures(*size, **options)
+        return ImageFeatures(*size, **options, cell=config.cell)
     return NodeFeatures(*size, hops=2 if config.features_from == "gnn" else 0, **options)
 
 

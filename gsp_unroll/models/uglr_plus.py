@@ -70,6 +70,8 @@ class UGLRPlus(UnrolledNetwork):
         carry_mix: With ``carry``, maps are mixed by a matrix (default: ``False``).
         residual_pairs: Pairs of further convolutions in the features of each block, added to what
             they see (default: 0).
+        cell: The convolutions work on cells of so many pixels a side, see
+            :class:`~gsp_unroll.nn.ImageFeatures`; ``None`` = on each pixel (default: ``None``).
 
     Shapes:
         - **y:** ``[B, C, H, W]``, or ``[B, C, N]`` with a topology
@@ -105,6 +107,7 @@ class UGLRPlus(UnrolledNetwork):
         repeats: int = 0,
         carry_mix: bool = False,
         residual_pairs: int = 0,
+        cell: int | None = None,
     ) -> None:
         super().__init__(
             ModelConfig(
@@ -112,7 +115,7 @@ class UGLRPlus(UnrolledNetwork):
                 norm, "combinatorial", features_from, node_channels, checkpointing,
                 mean=mean, sees_mask=sees_mask, carry=carry, bounds=bounds,
                 keep_directions=keep_directions, offset_scores=offset_scores, repeats=repeats,
-                carry_mix=carry_mix, residual_pairs=residual_pairs,
+                carry_mix=carry_mix, residual_pairs=residual_pairs, cell=cell,
             )
         )  # fmt: skip
 
@@ -156,8 +159,10 @@ class JointGLRBlock(UnrolledBlock):
             self.transform[0::2] = identity
             self.transform[1::2] = difference
             last = self.features.net[-1]
+            outputs = self.config.features + self.gates
             for parameter in (last.weight, last.bias):
-                parameter.unflatten(0, (self.config.heads, -1))[:, -1].zero_()
+                # The rest are the pixels of a cell.
+                parameter.unflatten(0, (self.config.heads, outputs, -1))[:, -1].zero_()
 
     def weights(self, topology: Topology, features: Tensor) -> Tensor:
         weight = self.graph.weights(topology, features[:, :, :-1])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gsp_unroll import checks
 from gsp_unroll.ops import planar
@@ -50,7 +51,7 @@ class _Features(nn.Module, ABC):
         checks.positive_int("mask_channels", mask_channels, minimum=0)
         checks.positive_int("mean_channels", mean_channels, minimum=0)
         checks.positive_int("residual_pairs", residual_pairs, minimum=0)
-        self.heads, self.features = heads, widths[-1] // heads
+        self.heads = heads
         layers: list[nn.Module] = []
         for before, after in zip(widths[:-1], widths[1:], strict=True):
             layers += [layer(before, after), nn.ReLU(inplace=True)]
@@ -92,7 +93,7 @@ class _Features(nn.Module, ABC):
         """``[B, C, N]`` as the layers want it."""
 
     @abstractmethod
-    def _flat(self, x: Tensor) -> Tensor:
+    def _flat(self, x: Tensor, topology: Topology) -> Tensor:
         """Inverse of :meth:`_arrange`."""
 
     def _seen(self, x: Tensor, topology: Topology) -> Tensor:
@@ -108,12 +109,13 @@ class _Features(nn.Module, ABC):
     ) -> Learned:
         """Features of each node; arguments as in :meth:`hidden`."""
         hidden = self.hidden(x, topology, observed, carried)
-        features = self._flat(self.net[-1](hidden)).unflatten(1, (self.heads, self.features))
+        features = self._flat(self.net[-1](hidden), topology)
+        features = features.unflatten(1, (self.heads, -1))
         mean = None
         if self.mean is not None:
             # A part of the signal, not of the features: half precision would show.
             with torch.autocast(x.device.type, enabled=False):
-                mean = self._flat(self.mean(planar.full_precision(hidden)))
+                mean = self._flat(self.mean(planar.full_precision(hidden)), topology)
         return Learned(features, mean, hidden)
 
     def hidden(
@@ -141,7 +143,7 @@ class _Features(nn.Module, ABC):
             raise ValueError("carried must be given to features with carry, got None")
         hidden = self.net[0](self._seen(x, topology))
         if self.mask is not None:
-            hidden = hidden + self.mask(self._arrange(observed.to(x.dtype), topology))
+            hidden = hidden + self.mask(self._arrange(observed, topology).to(x.dtype))
         if self.carry is not None:
             mixed = isinstance(self.carry, nn.Module)
             hidden = hidden + (self.carry(carried) if mixed else self.carry * carried)
@@ -165,10 +167,17 @@ class ImageFeatures(_Features):
         carry: See the maps of the block before (default: ``False``).
         carry_mix: Mix them, see :class:`~gsp_unroll.models.ModelConfig` (default: ``False``).
         residual_pairs: Pairs of further hidden layers (default: 0).
+        cell: Side of the cells of pixels that the convolutions work on, ``None`` = each pixel.
+            A cell's pixels are channels of one position (Shi et al., CVPR 2016), and the last
+            convolution, 1x1 then, says what each of them is: with as many parameters ``cell**2``
+            times fewer operations, over ``cell`` times the distance. Cells start at the first
+            pixel, so that the features know the phase of a mask whose period a cell is, and are
+            learned for that phase alone (default: ``None``).
 
     Shapes:
         - **x:** ``[B, in_channels, N]`` on a :class:`~gsp_unroll.topology.Grid`
-        - **output:** :class:`Learned`; ``maps`` are ``[B, maps, H, W]``
+        - **output:** :class:`Learned`; ``maps`` are ``[B, maps, H, W]``, rows and columns of cells
+          where there are cells
     """
 
     def __init__(
@@ -183,13 +192,19 @@ class ImageFeatures(_Features):
         carry: bool = False,
         carry_mix: bool = False,
         residual_pairs: int = 0,
+        cell: int | None = None,
     ) -> None:
         def layer(before: int, after: int) -> nn.Module:
             return nn.Conv2d(before, after, kernel_size=3, padding=1)
 
-        widths = [in_channels, maps, maps, maps, heads * features]
-        options = (mask_channels, mean_channels, carry, carry_mix, residual_pairs)
+        cell = 1 if cell is None else checks.positive_int("cell", cell)
+        pixels = cell**2
+        widths = [pixels * in_channels, maps, maps, maps, pixels * heads * features]
+        options = (pixels * mask_channels, pixels * mean_channels, carry, carry_mix, residual_pairs)
         super().__init__(widths, layer, heads, *options)
+        self.cell = cell
+        if cell > 1:
+            self.net[-1] = self._pointwise(maps, widths[-1])
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -209,9 +224,11 @@ class ImageFeatures(_Features):
         return nn.Parameter(torch.empty(channels, 1, 1))
 
     def reach(self, window: int) -> int:
-        """Pixels over which the image still changes a feature, one for each convolution."""
+        """Pixels over which the image still changes a feature: a cell for each 3x3 convolution."""
         del window
-        return sum(isinstance(layer, nn.Conv2d) for layer in self.net) + 2 * len(self.pairs)
+        layers = sum(layer.padding[0] for layer in self.net if isinstance(layer, nn.Conv2d))
+        # From any pixel of a cell to the far side of the last cell that is seen.
+        return self.cell * (layers + 2 * len(self.pairs)) + self.cell - 1
 
     def _arrange(self, x: Tensor, topology: Topology) -> Tensor:
         if not isinstance(topology, Grid):
@@ -220,12 +237,22 @@ class ImageFeatures(_Features):
                 'size as image_to_data makes them; for general graphs features_from="mlp" or "gnn"'
             )
         image = x.unflatten(-1, (topology.height, topology.width))
+        if self.cell > 1:
+            image = functional.pixel_unshuffle(self._whole_cells(image), self.cell)
         if image.device.type == "cpu" and not torch.is_grad_enabled():
             # Forward alone oneDNN takes a quarter less time on large images, with backward as long.
             return image.contiguous(memory_format=torch.channels_last)
         return image
 
-    def _flat(self, x: Tensor) -> Tensor:
+    def _whole_cells(self, image: Tensor) -> Tensor:
+        """With further rows and columns until all cells are whole: signals go on, masks do not."""
+        rows, columns = (-length % self.cell for length in image.shape[-2:])
+        mode = "replicate" if image.is_floating_point() else "constant"
+        return functional.pad(image, (0, columns, 0, rows), mode=mode)
+
+    def _flat(self, x: Tensor, topology: Topology) -> Tensor:
+        if self.cell > 1:
+            x = functional.pixel_shuffle(x, self.cell)[..., : topology.height, : topology.width]
         return x.flatten(-2)
 
 
@@ -290,7 +317,8 @@ class NodeFeatures(_Features):
         del topology
         return x.mT
 
-    def _flat(self, x: Tensor) -> Tensor:
+    def _flat(self, x: Tensor, topology: Topology) -> Tensor:
+        del topology
         return x.mT
 
     def _seen(self, x: Tensor, topology: Topology) -> Tensor:

@@ -115,4 +115,4 @@ def _may_differ(key: str, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
         return here < there or not theirs["repeats"]
     if key == "window":
         return ours["offset_scores"] and here > there
-    return key in IN_BACKWARD or (key in EXTRAS and bool(here))
+    return key in IN_BACKWARD or (key in EXTRAS and key != "cell" and bool(here))

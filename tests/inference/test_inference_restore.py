@@ -75,6 +75,20 @@ def test_tiles_of_a_network_that_repeats_and_looks_farther(carry):
     assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-13
 
 
+@pytest.mark.parametrize("cell", [2, 3])
+@pytest.mark.parametrize("size", [(60, 55), (31, 94)])
+def test_tiles_start_at_cells(cell, size):
+    options = {"window": 3, "layers": 1, "cg_steps": 1, "residual_pairs": 1}
+    model = tiny(uglr_plus_with_all, **options, cell=cell, carry_mix=True).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    truth = torch.rand(3, *size, dtype=torch.float64)
+    for mask in (CFA("RGGB").mask(*size), random_mask(*size, 0.3, channels=3, seed=1)):
+        out = restore(truth, model, mask, tile=8)
+        assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-13
+
+
 def test_the_halo_is_not_too_wide():
     model = tiny(UGTV, layers=1).double()
     truth, mask = torch.rand(3, 50, 50).double(), CFA("RGGB").mask(50, 50)

@@ -46,7 +46,7 @@ def test_defaults_are_the_published_network():
         "features_from": "cnn", "node_channels": 0, "checkpointing": False,
         "mean": False, "sees_mask": False, "carry": False, "bounds": None,
         "keep_directions": False, "offset_scores": False, "repeats": 0,
-        "carry_mix": False, "residual_pairs": 0,
+        "carry_mix": False, "residual_pairs": 0, "cell": None,
     }  # fmt: skip
     assert build(config).config == UGTV().config == config
     assert UGLR().config == dataclasses.replace(config, name="uglr")
@@ -62,15 +62,19 @@ def test_initial_values_are_those_stated():
     assert torch.equal(block.graph.metric_root[1], torch.eye(3))
 
 
-def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
-    model = build(ModelConfig("uglr-plus", **{**SMALL, "heads": 4}))
+@pytest.mark.parametrize("cell", [None, 2])
+def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences(cell):
+    model = build(ModelConfig("uglr-plus", **{**SMALL, "heads": 4}, cell=cell))
     block = model.blocks[0]
     difference = torch.eye(3) - 1 / 3
     assert torch.equal(block.transform[[0, 2]], torch.eye(3).expand(2, 3, 3))
     assert torch.equal(block.transform[[1, 3]], difference.expand(2, 3, 3))
     last = block.features.net[-1]
-    assert not last.weight.unflatten(0, (4, -1))[:, -1].any()
-    assert last.weight.unflatten(0, (4, -1))[:, :-1].any()
+    # Features and a gate for each head, and for each pixel of a cell.
+    weight = last.weight.unflatten(0, (4, SMALL["features"] + 1, -1))
+    assert weight.shape[2] == (1 if cell is None else 4)
+    assert not weight[:, -1].any()
+    assert weight[:, :-1].any()
     # Nothing but one channel: there are no differences.
     assert torch.equal(UGLRPlus(1, **SMALL).blocks[0].transform, torch.ones(2, 1, 1))
 
@@ -103,6 +107,14 @@ def test_uglr_plus_starts_at_equal_gates_on_colours_and_on_their_differences():
         ({**PLUS, "repeats": True}, TypeError, "repeats must be an int"),
         ({"residual_pairs": 1}, ValueError, "residual_pairs must be 0 with name='ugtv', .* got 1"),
         ({**PLUS, "residual_pairs": -1}, ValueError, "residual_pairs must be at least 0, got -1"),
+        ({"cell": 2}, ValueError, "cell must be None with name='ugtv', the published form, got 2"),
+        ({**PLUS, "cell": 1}, ValueError, "cell must be at least 2, got 1"),
+        ({**PLUS, "cell": 2.0}, TypeError, "cell must be an int, got float 2.0"),
+        (
+            {**PLUS, "cell": 2, "features_from": "mlp"},
+            ValueError,
+            "cell must be None unless features_from='cnn', got 2 with features_from='mlp'",
+        ),
         ({**PLUS, "carry_mix": True}, ValueError, "carry_mix must be False without carry"),
         ({"carry_mix": True}, ValueError, "carry_mix must be False with name='ugtv'"),
         ({"bounds": (0, 1)}, ValueError, "bounds must be None with name='ugtv', the published f"),

@@ -10,12 +10,12 @@ from gsp_unroll.topology import Graph, Grid
 TINY = {"blocks": 1, "layers": 1, "cg_steps": 1, "heads": 2, "features": 3, "maps": 8, "window": 3}
 
 
-def farthest_change(block, side: int) -> int:
-    """Distance of the farthest pixel that changes with the middle one, in rows or columns."""
+def farthest_change(block, side: int, place: int | None = None) -> int:
+    """Distance of the farthest pixel that changes with one (the middle), in rows or columns."""
     grid = Grid(side, side, block.config.window)
     x = torch.rand(1, block.config.in_channels, side * side, dtype=torch.float64)
     observed = torch.zeros_like(x, dtype=torch.bool)  # samples would stand in the way
-    middle = side // 2
+    middle = side // 2 if place is None else place
     touched = x.clone()
     touched[..., middle * side + middle] += 1
     with torch.no_grad():
@@ -41,6 +41,14 @@ def farthest_change(block, side: int) -> int:
 def test_a_block_sees_as_far_as_its_reach(network, change):
     block = network(2, **{**TINY, **change}).double().blocks[0]
     assert farthest_change(block, 2 * block.reach + 7) == block.reach
+
+
+@pytest.mark.parametrize("cell", [2, 3])
+def test_reach_with_cells(cell):
+    block = UGLRPlus(2, **TINY, cell=cell).double().blocks[0]
+    side = 6 * (block.reach // 2 + 1)
+    # The last pixel of a cell.
+    assert farthest_change(block, side, side // 2 - 1) == block.reach
 
 
 @pytest.mark.parametrize("change", [{"norm": "directed"}, {"laplacian": "normalized"}])

@@ -16,10 +16,14 @@ from gsp_unroll.topology import Graph, Grid
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 7), (1, 1), (1, 9)])
-def test_image_features_have_the_stated_shape(height, width):
-    module = ImageFeatures(3, heads=4, features=5, maps=8)
-    out = module(torch.rand(2, 3, height * width), Grid(height, width, 3)).features
-    assert out.shape == (2, 4, 5, height * width)
+@pytest.mark.parametrize("cell", [None, 2, 3])
+def test_image_features_have_the_stated_shape(height, width, cell):
+    module = ImageFeatures(3, heads=4, features=5, maps=8, mean_channels=3, cell=cell)
+    out = module(torch.rand(2, 3, height * width), Grid(height, width, 3))
+    assert out.features.shape == (2, 4, 5, height * width)
+    assert out.mean.shape == (2, 3, height * width)
+    k = cell or 1
+    assert out.maps.shape == (2, 8, -(-height // k), -(-width // k))
 
 
 def test_image_features_have_the_published_number_of_parameters():
@@ -109,16 +113,58 @@ def test_residuals_change_nothing_at_first_and_are_added_to_what_they_see(kind):
     assert (after.features - before.features).abs().max() > 1e-3
 
 
-def test_image_features_see_one_pixel_farther_for_each_convolution():
-    module = ImageFeatures(1, 1, 2, maps=4, residual_pairs=1).double()
+def test_the_features_of_a_cell_are_those_of_an_image_whose_channels_are_its_pixels():
+    torch.manual_seed(0)
+    options = {"mask_channels": 1, "mean_channels": 1, "residual_pairs": 1}
+    module = ImageFeatures(1, 2, 3, maps=4, cell=2, **options).double()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x, mask = torch.rand(1, 1, 6, 8, dtype=torch.float64), torch.rand(1, 1, 6, 8) < 0.5
+    found = module(x.flatten(2), Grid(6, 8, 3), mask.flatten(2))
+
+    def cells(image):
+        corners = [image[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+        return torch.cat(corners, 1).double()
+
+    maps = module.net[0](cells(x)) + module.mask(cells(mask))
+    for layer in module.net[1:-1]:
+        maps = layer(maps)
+    maps = (maps + module.pairs[0](maps)).relu()
+    close(found.maps, maps, 1e-13)
+    features = found.features.unflatten(-1, (6, 8)).flatten(1, 2)
+    for layer, result in ((module.net[-1], features), (module.mean, found.mean.view(1, 1, 6, 8))):
+        of_cells = layer(maps).unflatten(1, (-1, 4))
+        for k, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+            close(result[..., row::2, column::2], of_cells[:, :, k], 1e-13)
+
+
+def test_cells_at_the_border_are_made_whole_with_the_same_values_and_nothing_observed():
+    torch.manual_seed(0)
+    module = ImageFeatures(1, 1, 2, maps=4, mask_channels=1, cell=3).double()
+    torch.nn.init.normal_(module.mask.weight)
+    x, mask = torch.rand(1, 1, 7, 5, dtype=torch.float64), torch.rand(1, 1, 7, 5) < 0.5
+    wide = x[..., [0, 1, 2, 3, 4, 5, 6, 6, 6], :][..., [0, 1, 2, 3, 4, 4]]
+    observed = torch.zeros(1, 1, 9, 6, dtype=torch.bool)
+    observed[..., :7, :5] = mask
+    part = module(x.flatten(2), Grid(7, 5, 3), mask.flatten(2)).features.unflatten(-1, (7, 5))
+    whole = module(wide.flatten(2), Grid(9, 6, 3), observed.flatten(2)).features
+    close(part, whole.unflatten(-1, (9, 6))[..., :7, :5], 1e-13)
+
+
+@pytest.mark.parametrize(("cell", "reach"), [(None, 6), (2, 11), (3, 17)])
+def test_image_features_see_one_position_farther_for_each_convolution(cell, reach):
+    module = ImageFeatures(1, 1, 2, maps=4, residual_pairs=1, cell=cell).double()
     torch.nn.init.normal_(module.pairs[0][-1].weight)
-    assert (module.reach(3), ImageFeatures(1, 1, 2).reach(3)) == (6, 4)
-    x = torch.rand(1, 1, 19, 19, dtype=torch.float64)
+    assert module.reach(3) == reach
+    # The last pixel of a cell is farthest from the cells before it.
+    side = 6 * reach
+    middle = side // 2 - 1
+    x = torch.rand(1, 1, side, side, dtype=torch.float64)
     touched = x.clone()
-    touched[..., 9, 9] += 1
-    before, after = (module(v.flatten(-2), Grid(19, 19, 3)).features for v in (x, touched))
-    changed = (before != after).flatten(0, 2).any(0).view(19, 19).nonzero() - 9
-    assert int(changed.abs().max()) == 6
+    touched[..., middle, middle] += 1
+    before, after = (module(v.flatten(-2), Grid(side, side, 3)).features for v in (x, touched))
+    changed = (before != after).flatten(0, 2).any(0).view(side, side).nonzero() - middle
+    assert int(changed.abs().max()) == reach
 
 
 @pytest.mark.parametrize("kind", [ImageFeatures, NodeFeatures])

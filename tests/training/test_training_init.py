@@ -222,6 +222,15 @@ def test_deeper_features_and_a_mixture_of_maps_change_nothing_at_first(tmp_path)
             start_from(UGLRPlus(blocks=3, **size, **here), path)
 
 
+def test_cells_are_of_another_form(tmp_path):
+    size = {"blocks": 1, "layers": 1, "cg_steps": 1, "heads": 2, "features": 3, "maps": 4}
+    made = {cell: UGLRPlus(**size, cell=cell) for cell in (None, 2)}
+    for there, here in ((None, 2), (2, None)):
+        path = str(made[there].save_pretrained(tmp_path / f"{there}.safetensors"))
+        with pytest.raises(ValueError, match=f"cell: {there} there, {here} here"):
+            start_from(made[here], path)
+
+
 def test_the_published_networks_start_from_each_other_but_for_their_layers(tmp_path):
     size = {"blocks": 1, "layers": 2, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
     ugtv, uglr = UGTV(**size), UGLR(**size)
