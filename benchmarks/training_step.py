@@ -60,7 +60,7 @@ def _labelled(model: nn.Module) -> Iterator[None]:
             for owner, method, part in (
                 (block.features, "forward", "convolutions"),
                 (block.graph, "weights", "graph learning"),
-                (block, "solve", "solver"),
+                (block, "restore", "solver"),
             ):
                 stack.enter_context(_label(owner, method, part))
         yield

@@ -77,7 +77,7 @@ class GraphSignalModel:
     bit for bit.
 
     Args:
-        network: Form of the network; ``in_channels`` and ``node_channels`` are set by :meth:`fit`
+        config: Form of the network; ``in_channels`` and ``node_channels`` are set by :meth:`fit`
             (default: a small uGLR+ with features from a GNN).
         trend: What is taken away before the network: ``"mean"`` of the samples; ``"linear"``, also
             their ridge regression on the attributes (:class:`~gsp_unroll.nn.LinearTrend`);
@@ -121,7 +121,7 @@ class GraphSignalModel:
 
     def __init__(
         self,
-        network: ModelConfig = SMALL,
+        config: ModelConfig = SMALL,
         *,
         trend: str = "mean",
         rotate: Sequence[int] = (),
@@ -135,21 +135,21 @@ class GraphSignalModel:
         device: str | torch.device = "cpu",
         progress: bool = True,
     ) -> None:
-        if not isinstance(network, ModelConfig):
-            raise TypeError(f"network must be a ModelConfig, got {type(network).__name__}")
-        if network.features_from == "cnn":
+        if not isinstance(config, ModelConfig):
+            raise TypeError(f"config must be a ModelConfig, got {type(config).__name__}")
+        if config.features_from == "cnn":
             raise ValueError(
-                "network must have features_from='gnn' or 'mlp', got 'cnn', which needs images; "
+                "config must have features_from='gnn' or 'mlp', got 'cnn', which needs images; "
                 "for images use gsp_unroll.training"
             )
-        if network.bounds is not None:
+        if config.bounds is not None:
             raise ValueError(
-                "network must have bounds=None, as it sees signals about their trend and in units "
-                f"of their deviation; got {network.bounds!r}"
+                "config must have bounds=None, as it sees signals about their trend and in units "
+                f"of their deviation; got {config.bounds!r}"
             )
         checks.one_of("optimizer", optimizer, OPTIMIZERS)
         checks.one_of("trend", trend, TRENDS)
-        self.config = network
+        self.config = config
         self.trend = trend
         self.rotate = _columns(rotate)
         self.observed = checks.share_range("observed", observed)

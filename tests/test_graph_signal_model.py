@@ -388,9 +388,9 @@ ALONE = Data(x=torch.tensor([1.0, NAN, NAN, NAN]), edge_index=both_ways([(0, 1),
         (
             lambda m: make(ModelConfig("uglr-plus", features_from="gnn", bounds=(0, 1))),
             ValueError,
-            r"network must have bounds=None, .*got \(0.0, 1.0\)",
+            r"config must have bounds=None, .*got \(0.0, 1.0\)",
         ),
-        (lambda m: make("uglr"), TypeError, "network must be a ModelConfig, got str"),
+        (lambda m: make("uglr"), TypeError, "config must be a ModelConfig, got str"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_named(call, error, message):

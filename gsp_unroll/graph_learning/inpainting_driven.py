@@ -42,7 +42,7 @@ class InpaintingDrivenGraph:
     steps are relative, so that ``a + b y`` gives the same graph as ``y``. Computes in float64.
 
     Args:
-        network: Form of the loop and initial scalars (default: our own, see
+        config: Form of the loop and initial scalars (default: our own, see
             :class:`InpaintingDrivenConfig`; ``INPAINTING_DRIVEN_PUBLISHED`` for the published one).
         loss: ``"hidden"`` or ``"objective"`` (default: ``"hidden"``).
         missing: Smallest and largest share of the observed entries that a step hides
@@ -78,7 +78,7 @@ class InpaintingDrivenGraph:
 
     def __init__(
         self,
-        network: InpaintingDrivenConfig | None = None,
+        config: InpaintingDrivenConfig | None = None,
         *,
         loss: str = "hidden",
         missing: tuple[float, float] = (0.01, 0.5),
@@ -89,13 +89,13 @@ class InpaintingDrivenGraph:
         seed: int = 0,
         progress: bool = True,
     ) -> None:
-        if network is not None and not isinstance(network, InpaintingDrivenConfig):
+        if config is not None and not isinstance(config, InpaintingDrivenConfig):
             raise TypeError(
-                f"network must be an InpaintingDrivenConfig, got {type(network).__name__}"
+                f"config must be an InpaintingDrivenConfig, got {type(config).__name__}"
             )
         checks.one_of("loss", loss, LOSSES)
         checks.one_of("optimizer", optimizer, OPTIMIZERS)
-        self.config = InpaintingDrivenConfig() if network is None else network
+        self.config = InpaintingDrivenConfig() if config is None else config
         self.loss = loss
         self.missing = checks.share_range("missing", missing, open_low=True)
         self.steps = checks.positive_int("steps", steps, minimum=0)

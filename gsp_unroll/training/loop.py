@@ -532,7 +532,8 @@ class _Trainer:
         return {
             "network": f"{size.name}, {size.blocks} x {size.layers} x {size.cg_steps}"
             + (f", last block {1 + size.repeats} times" if size.repeats else "")
-            + (f", {4 + 2 * size.residual_pairs} convolutions" if size.residual_pairs else "")
+            + (f", {2 * size.residual_pairs} further layers" if size.residual_pairs else "")
+            + (f", cells of {size.cell} x {size.cell}" if size.cell else "")
             + (", maps mixed" if size.carry_mix else ""),
             "images": config.data.folder or "photographs inside scikit-image",
             "files": len(self.dataset.names),

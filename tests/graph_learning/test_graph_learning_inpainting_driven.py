@@ -258,7 +258,7 @@ Y = torch.arange(12.0).reshape(3, 4)
         (lambda: make().fit(Y / 0, Y > -1), ValueError, "y must be finite where observed"),
         (lambda: make().fit(Y, Y), TypeError, "mask must be a bool tensor"),
         (lambda: make().predict(Y), RuntimeError, "not fitted yet"),
-        (lambda: make("ours"), TypeError, "network must be an InpaintingDrivenConfig, got str"),
+        (lambda: make("ours"), TypeError, "config must be an InpaintingDrivenConfig, got str"),
         (lambda: make(loss="mse"), ValueError, "loss must be one of 'hidden', 'objective'"),
         (lambda: make(optimizer="muon"), ValueError, "optimizer must be one of"),
         (lambda: make(missing=0.5), TypeError, "missing must be two numbers"),
