@@ -188,7 +188,8 @@ def _by_blocks(
     for tile in first:
         x[tile.kept] = fill_in(*seen.at(tile.seen))[tile.inner]
     height, width = x[tiles[0].seen].shape[1:]
-    grid = Grid(height, width, config.window, device=device)
+    # Tiles start at multiples of a cell: where cells start is the same in all of them.
+    grid = Grid(height, width, config.window, device=device, origin=model.origin(seen.mask))
     with _bar(len(model.blocks) * len(tiles), title, progress) as bar:
         for blocks in parts:
             for tile in tiles:

@@ -22,6 +22,7 @@ from gsp_unroll.models.features import make_features, with_attributes
 from gsp_unroll.models.recompute import recompute
 from gsp_unroll.nn import MahalanobisGraph
 from gsp_unroll.observe.fill import fill_in
+from gsp_unroll.observe.masks import mask_origin
 from gsp_unroll.observe.propagate import propagate_fill
 from gsp_unroll.priors import JointGLR
 from gsp_unroll.topology import Grid, Topology
@@ -354,7 +355,9 @@ class UnrolledNetwork(nn.Module, ABC):
                 raise ValueError(f"y must not be empty, got shape {list(y.shape)}")
             observed = check_observation(y, mask)
             x = fill_in(torch.where(observed, y, 0), observed).flatten(-2)
-            topology = _grid(y.shape[-2], y.shape[-1], self.config.window, str(y.device))
+            topology = _grid(
+                *y.shape[-2:], self.config.window, str(y.device), self.origin(observed)
+            )
         else:
             checks.shape(
                 "y", checks.tensor("y", y), ["B", self.config.in_channels, topology.num_nodes]
@@ -363,6 +366,9 @@ class UnrolledNetwork(nn.Module, ABC):
             checks.same_device(y=y, topology=topology)
             check_observed(topology, observed)
             x = propagate_fill(topology, torch.where(observed, y, 0), observed)
+            if isinstance(topology, Grid):
+                image = observed.unflatten(-1, (topology.height, topology.width))
+                topology = topology.with_origin(self.origin(image))
         self.check_dtype("y", y)
         checks.same_device(y=x, network=self.blocks[-1].skip)
         self.check_attributes(attributes, x)
@@ -373,6 +379,11 @@ class UnrolledNetwork(nn.Module, ABC):
             if reports is not None:
                 reports.append(BlockReport(topology, weight, x, mean))
         return x.view_as(y)
+
+    def origin(self, mask: Tensor) -> tuple[int, int]:
+        """Where cells start on images with this mask ``[..., C, H, W]``: with its pattern."""
+        cell = self.config.cell
+        return (0, 0) if cell is None else mask_origin(mask, cell)
 
     def check_dtype(self, name: str, y: Tensor) -> None:
         """Raise ``TypeError`` unless ``y`` has the dtype of the parameters."""
@@ -405,6 +416,6 @@ class UnrolledNetwork(nn.Module, ABC):
 
 
 @lru_cache(maxsize=32)
-def _grid(height: int, width: int, window: int, device: str) -> Grid:
+def _grid(height: int, width: int, window: int, device: str, origin: tuple[int, int]) -> Grid:
     """Grids are shared between calls, so that what they cache is made once."""
-    return Grid(height, width, window, device=device)
+    return Grid(height, width, window, device=device, origin=origin)

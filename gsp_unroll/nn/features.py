@@ -170,9 +170,9 @@ class ImageFeatures(_Features):
         cell: Side of the cells of pixels that the convolutions work on, ``None`` = each pixel.
             A cell's pixels are channels of one position (Shi et al., CVPR 2016), and the last
             convolution, 1x1 then, says what each of them is: with as many parameters ``cell**2``
-            times fewer operations, over ``cell`` times the distance. Cells start at the first
-            pixel, so that the features know the phase of a mask whose period a cell is, and are
-            learned for that phase alone (default: ``None``).
+            times fewer operations, over ``cell`` times the distance. They start at the ``origin``
+            of the grid, which a network sets by :func:`~gsp_unroll.observe.mask_origin`: then all
+            phases of a mask whose period a cell is look alike (default: ``None``).
 
     Shapes:
         - **x:** ``[B, in_channels, N]`` on a :class:`~gsp_unroll.topology.Grid`
@@ -238,21 +238,30 @@ class ImageFeatures(_Features):
             )
         image = x.unflatten(-1, (topology.height, topology.width))
         if self.cell > 1:
-            image = functional.pixel_unshuffle(self._whole_cells(image), self.cell)
+            image = functional.pixel_unshuffle(self._whole_cells(image, topology), self.cell)
         if image.device.type == "cpu" and not torch.is_grad_enabled():
             # Forward alone oneDNN takes a quarter less time on large images, with backward as long.
             return image.contiguous(memory_format=torch.channels_last)
         return image
 
-    def _whole_cells(self, image: Tensor) -> Tensor:
+    def _whole_cells(self, image: Tensor, grid: Grid) -> Tensor:
         """With further rows and columns until all cells are whole: signals go on, masks do not."""
-        rows, columns = (-length % self.cell for length in image.shape[-2:])
+        above, left = self._missing(grid)
+        below, right = -(above + grid.height) % self.cell, -(left + grid.width) % self.cell
         mode = "replicate" if image.is_floating_point() else "constant"
-        return functional.pad(image, (0, columns, 0, rows), mode=mode)
+        return functional.pad(image, (left, right, above, below), mode=mode)
+
+    def _missing(self, grid: Grid) -> tuple[int, int]:
+        """Rows and columns of the first cell that lie before the image."""
+        return -grid.origin[0] % self.cell, -grid.origin[1] % self.cell
 
     def _flat(self, x: Tensor, topology: Topology) -> Tensor:
         if self.cell > 1:
-            x = functional.pixel_shuffle(x, self.cell)[..., : topology.height, : topology.width]
+            x = functional.pixel_shuffle(x, self.cell)
+            for axis, first, length in zip(
+                (-2, -1), self._missing(topology), (topology.height, topology.width), strict=True
+            ):
+                x = x.narrow(axis, first, length)
         return x.flatten(-2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gsp_unroll.observe.cfa import BAYER_PHASES, CFA
 from gsp_unroll.observe.fill import fill_in
 from gsp_unroll.observe.luma import luma
-from gsp_unroll.observe.masks import decimation_mask, random_mask
+from gsp_unroll.observe.masks import decimation_mask, mask_origin, random_mask
 from gsp_unroll.observe.noise import observe
 from gsp_unroll.observe.task import TASKS, Task
 
@@ -17,6 +17,7 @@ __all__ = [
     "decimation_mask",
     "fill_in",
     "luma",
+    "mask_origin",
     "observe",
     "random_mask",
 ]

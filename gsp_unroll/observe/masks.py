@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor
 
@@ -61,3 +63,24 @@ def random_mask(
     flat = torch.zeros(pixels, dtype=torch.bool)
     flat[kept] = True
     return flat.view(1, height, width).repeat(channels, 1, 1)
+
+
+def mask_origin(mask: Tensor, period: int) -> tuple[int, int]:
+    """First pixel from which the first channel is observed at every ``period``-th row and column.
+
+    The red pixel of a Bayer array in any of its four phases with a period of 2, and the first
+    sample of an image to be enlarged.
+
+    Args:
+        mask: bool ``[..., C, H, W]``; what holds for all images of a batch counts.
+        period: Rows and columns after which the mask repeats.
+
+    Returns:
+        Row and column, each less than ``period``; (0, 0) if there is no such pixel.
+    """
+    seen = mask[..., 0, :, :]
+    seen = seen.reshape(-1, *seen.shape[-2:]).all(0)
+    places = list(product(*(range(min(period, length)) for length in seen.shape)))
+    found = torch.stack([seen[row::period, column::period].all() for row, column in places])
+    # One question to the device, not one for each.
+    return next((place for place, here in zip(places, found.tolist(), strict=True) if here), (0, 0))

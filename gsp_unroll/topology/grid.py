@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Grid(Topology):
         backend: Kernels to compute with (default: ``"native"``).
         device: Device of the tensors that it is used with: ``"native"`` chooses its kernels by it,
             and index tensors are made there when something asks for them (default: CPU).
+        origin: Row and column of a pixel where features that work on cells of pixels start one
+            (default: the first pixel).
 
     Raises:
         TypeError: If a size is not an ``int``.
@@ -42,11 +45,13 @@ class Grid(Topology):
         *,
         backend: str = "native",
         device: torch.device | str = "cpu",
+        origin: tuple[int, int] = (0, 0),
     ) -> None:
         self.height = checks.positive_int("height", height)
         self.width = checks.positive_int("width", width)
         self.window = check_window(window)
         self.backend = check_backend(backend)
+        self.origin = _check_origin(origin)
         self.offsets = half_offsets(window)
         self.num_nodes = height * width
         self.num_edges = len(self.offsets) * self.num_nodes
@@ -63,8 +68,8 @@ class Grid(Topology):
     def __hash__(self) -> int:
         return hash(self._identity())
 
-    def _identity(self) -> tuple[int, int, int, str, torch.device]:
-        return self.height, self.width, self.window, self.backend, self._device
+    def _identity(self) -> tuple[int, int, int, str, torch.device, tuple[int, int]]:
+        return self.height, self.width, self.window, self.backend, self._device, self.origin
 
     @property
     def edge_index(self) -> Tensor:
@@ -102,10 +107,18 @@ class Grid(Topology):
     def to(self, device: torch.device | str) -> Grid:
         if torch.device(device) == self._device:
             return self
-        return Grid(self.height, self.width, self.window, backend=self.backend, device=device)
+        return self._changed(device=device)
 
     def with_backend(self, backend: str) -> Grid:
-        return Grid(self.height, self.width, self.window, backend=backend, device=self._device)
+        return self._changed(backend=backend)
+
+    def with_origin(self, origin: tuple[int, int]) -> Grid:
+        """The same grid with cells from another pixel on."""
+        return self if origin == self.origin else self._changed(origin=origin)
+
+    def _changed(self, **changes: Any) -> Grid:
+        same = {"backend": self.backend, "device": self._device, "origin": self.origin}
+        return Grid(self.height, self.width, self.window, **{**same, **changes})
 
     @cached_property
     def kernels(self):  # noqa: ANN201 (typed by the base class; the import would be circular)
@@ -183,6 +196,13 @@ def check_window(window: int) -> int:
     if window % 2 == 0:
         raise ValueError(f"window must be odd, got {window}; use {window - 1} or {window + 1}")
     return window
+
+
+def _check_origin(origin: tuple[int, int]) -> tuple[int, int]:
+    row, column = origin
+    for value in (row, column):
+        checks.positive_int("origin", value, minimum=0)
+    return row, column
 
 
 def half_offsets(window: int) -> tuple[tuple[int, int], ...]:

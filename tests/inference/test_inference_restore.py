@@ -84,7 +84,8 @@ def test_tiles_start_at_cells(cell, size):
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     truth = torch.rand(3, *size, dtype=torch.float64)
-    for mask in (CFA("RGGB").mask(*size), random_mask(*size, 0.3, channels=3, seed=1)):
+    masks = [CFA(phase).mask(*size) for phase in ("RGGB", "GBRG")]
+    for mask in (*masks, random_mask(*size, 0.3, channels=3, seed=1)):
         out = restore(truth, model, mask, tile=8)
         assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-13
 

@@ -5,6 +5,7 @@ import torch
 from helpers import both_ways, uglr_plus_with_all
 
 from gsp_unroll.models import UGLR, UGTV, UGLRPlus
+from gsp_unroll.observe import CFA
 from gsp_unroll.topology import Graph, Grid
 
 TINY = {"blocks": 1, "layers": 1, "cg_steps": 1, "heads": 2, "features": 3, "maps": 8, "window": 3}
@@ -49,6 +50,23 @@ def test_reach_with_cells(cell):
     side = 6 * (block.reach // 2 + 1)
     # The last pixel of a cell.
     assert farthest_change(block, side, side // 2 - 1) == block.reach
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 1), (1, 0), (1, 1)])
+def test_cells_follow_the_phase_of_a_mask(row, column):
+    model = uglr_plus_with_all(3, **TINY, cell=2).double()
+    truth, mask = torch.rand(1, 3, 40, 42, dtype=torch.float64), CFA("RGGB").mask(40, 42)
+    part = ..., slice(row, None), slice(column, None)
+    inner = slice(model.blocks[0].reach, -1)
+
+    def on_a_grid(y, mask):
+        return model(y.flatten(-2), mask.flatten(-2), Grid(*y.shape[-2:], 3)).view_as(y)
+
+    for run in (model, on_a_grid):
+        with torch.no_grad():
+            whole = run(truth, mask)[part]
+            difference = (whole - run(truth[part], mask[part])).abs()
+        assert float(difference[..., inner, inner].max()) < 1e-13 < float(difference.max())
 
 
 @pytest.mark.parametrize("change", [{"norm": "directed"}, {"laplacian": "normalized"}])

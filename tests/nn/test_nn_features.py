@@ -151,6 +151,24 @@ def test_cells_at_the_border_are_made_whole_with_the_same_values_and_nothing_obs
     close(part, whole.unflatten(-1, (9, 6))[..., :7, :5], 1e-13)
 
 
+@pytest.mark.parametrize("origin", [(1, 0), (0, 1), (2, 2), (4, 5)])
+def test_cells_start_at_the_origin_of_the_grid(origin):
+    torch.manual_seed(0)
+    module = ImageFeatures(1, 1, 2, maps=4, mask_channels=1, cell=3).double()
+    torch.nn.init.normal_(module.mask.weight)
+    x, mask = torch.rand(1, 1, 8, 10, dtype=torch.float64), torch.rand(1, 1, 8, 10) < 0.5
+    # As if the image had begun a part of a cell before.
+    above, left = (-start % 3 for start in origin)
+    pad = (left, 0, above, 0)
+    wide = torch.nn.functional.pad(x, pad, mode="replicate")
+    seen = torch.nn.functional.pad(mask, pad)
+    grid = Grid(8, 10, 3, origin=origin)
+    part = module(x.flatten(2), grid, mask.flatten(2)).features.unflatten(-1, (8, 10))
+    size = wide.shape[-2:]
+    whole = module(wide.flatten(2), Grid(*size, 3), seen.flatten(2)).features.unflatten(-1, size)
+    close(part, whole[..., above:, left:], 1e-13)
+
+
 @pytest.mark.parametrize(("cell", "reach"), [(None, 6), (2, 11), (3, 17)])
 def test_image_features_see_one_position_farther_for_each_convolution(cell, reach):
     module = ImageFeatures(1, 1, 2, maps=4, residual_pairs=1, cell=cell).double()

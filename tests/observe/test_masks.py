@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gsp_unroll.observe import decimation_mask, random_mask
+from gsp_unroll.observe import CFA, decimation_mask, mask_origin, random_mask
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
@@ -51,3 +51,22 @@ def test_sizes_are_checked():
         decimation_mask(4, 4, factor=2.0)
     with pytest.raises(ValueError, match="seed"):
         random_mask(4, 4, seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("mask", "period", "origin"),
+    [
+        (CFA("RGGB").mask(6, 7), 2, (0, 0)),
+        (CFA("GRBG").mask(6, 7), 2, (0, 1)),
+        (CFA("GBRG").mask(6, 7), 2, (1, 0)),
+        (CFA("BGGR").mask(6, 7).expand(4, -1, -1, -1), 2, (1, 1)),
+        (decimation_mask(9, 9, 3)[:, 1:, 2:], 3, (2, 1)),
+        # Found nowhere, everywhere, and only in one image of two.
+        (random_mask(20, 30, 0.5), 2, (0, 0)),
+        (torch.ones(2, 5, 5, dtype=torch.bool), 3, (0, 0)),
+        (torch.stack([CFA("BGGR").mask(6, 6), CFA("RGGB").mask(6, 6)]), 2, (0, 0)),
+        (torch.ones(1, 1, 1, dtype=torch.bool), 2, (0, 0)),
+    ],
+)
+def test_a_mask_starts_at_the_first_sample_of_its_pattern(mask, period, origin):
+    assert mask_origin(mask, period) == origin

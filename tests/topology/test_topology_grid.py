@@ -100,6 +100,9 @@ def test_backend_device_and_equality():
     assert grid != other
     assert grid != Grid(4, 3, 3)
     assert grid != grid.to("meta")
+    moved = grid.with_origin((1, 0))
+    assert moved != grid.with_origin((0, 0)) == grid
+    assert moved.with_backend("torch").origin == moved.to("meta").origin == (1, 0)
     assert repr(grid) == "Grid(3, 4, window=3, backend='native')"
 
 
@@ -132,6 +135,11 @@ def test_graph_spread_is_the_value_itself():
 def test_wrong_sizes_are_named(arguments, error, message):
     with pytest.raises(error, match=message):
         Grid(*arguments)
+
+
+def test_a_wrong_origin_is_named():
+    with pytest.raises(ValueError, match="origin must be at least 0, got -1"):
+        Grid(3, 3, origin=(0, -1))
 
 
 def test_unknown_backend_is_named_with_the_nearest():
