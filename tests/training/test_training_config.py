@@ -20,7 +20,7 @@ PARAMETERS = {
     "ugtv_interpolate.yaml": 319_115,
     "uglr_plus.yaml": 323_323,
     "finetune.yaml": 323_323,
-    "uglr_plus_interpolate.yaml": 312_944,
+    "uglr_plus_interpolate.yaml": 311_395,
     "uglr_interpolate_small.yaml": 40_203,
     "ablation.yaml": 128_684,
 }
