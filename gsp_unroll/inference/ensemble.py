@@ -26,10 +26,15 @@ def check_size(argument: str, value: object) -> None:
         raise ValueError(f"{argument} must be one of {ENSEMBLE_SIZES}, got {value!r}")
 
 
-def average(seen: Observation, size: int, restore: Callable[[str, Observation], Tensor]) -> Tensor:
+def average(
+    seen: Observation,
+    size: int,
+    step: tuple[int, int],
+    restore: Callable[[str, Observation], Tensor],
+) -> Tensor:
     r"""Mean of what ``restore`` makes of the first ``size`` orientations, each turned back.
 
-    A flipped mosaic has another phase: a period of rows and columns is cropped from it, at both
+    A flipped mosaic has another phase: a step of rows and columns is cropped from it, at both
     ends together, so that a network always sees the phase it is given. Orientations in which no
     crop finds the pattern of the mask are left out; a mask without a pattern (random, or a tensor
     of less than two periods) is taken as it comes. Timofte et al. (CVPR 2016) call this enhanced
@@ -38,6 +43,7 @@ def average(seen: Observation, size: int, restore: Callable[[str, Observation], 
     Args:
         seen: The image.
         size: Number of orientations, one of ``ENSEMBLE_SIZES``.
+        step: Rows and columns that tiles start at multiples of, in whole periods of the mask.
         restore: Called with a text for its progress bar and an image.
     """
     if size == 1:
@@ -46,10 +52,10 @@ def average(seen: Observation, size: int, restore: Callable[[str, Observation], 
     count = mean.new_zeros(seen.size)
     # The mean, its count, and an orientation with its mask, beside what one image needs anyway.
     made = seen.made + 2 * mean.nbytes + count.nbytes + seen.mask.numel()
-    crops = _crops(seen, _ORDER[:size])
+    crops = _crops(seen, _ORDER[:size], step)
     for k, (orientation, start) in enumerate(crops.items()):
         run = partial(restore, f"restore {k + 1}/{len(crops)}")
-        shown, x = _turned_back(seen, orientation, start, made, run)
+        shown, x = _turned_back(seen, orientation, start, step, made, run)
         count[shown] += 1
         # Equal values, such as samples that are kept, leave a running mean as it is, bit for bit.
         mean[shown] += x.sub_(mean[shown]).div_(count[shown])
@@ -61,14 +67,15 @@ def _turned_back(
     seen: Observation,
     orientation: int,
     start: tuple[int, int],
+    step: tuple[int, int],
     made: int,
     restore: Callable[[Observation], Tensor],
 ) -> tuple[tuple[EllipsisType | slice, ...], Tensor]:
     """What an orientation without its first rows and columns shows, and the restoration there."""
     samples, mask = (reorient(v, orientation) for v in (seen.samples, seen.mask))
-    ends = list(zip(start, mask.shape[1:], seen.step, strict=True))
-    part = ..., *(_part(*end) for end in ends)
+    part = _shown(start, mask, step)
     x = restore(Observation(samples[part], mask[part], seen.period, made))
+    ends = list(zip(start, mask.shape[1:], step, strict=True))
     if orientation & 4:
         ends.reverse()
     flipped = bool(orientation & 2), bool(orientation & 1)
@@ -76,17 +83,26 @@ def _turned_back(
     return shown, reorient_back(x, orientation)
 
 
-def _part(start: int, length: int, period: int, flipped: bool = False) -> slice:
-    """What stays of an axis that loses its first ``start`` pixels and the rest of a period behind.
+def _shown(
+    start: tuple[int, int], mask: Tensor, step: tuple[int, int]
+) -> tuple[EllipsisType | slice, ...]:
+    """What stays of an image with this mask, see :func:`_part`."""
+    return ..., *(_part(*end) for end in zip(start, mask.shape[1:], step, strict=True))
 
-    A whole period, so that tiles may be as small as they may be on the image itself.
+
+def _part(start: int, length: int, step: int, flipped: bool = False) -> slice:
+    """What stays of an axis that loses its first ``start`` pixels and the rest of a step behind.
+
+    A whole step, so that tiles may be as small as they may be on the image itself.
     """
-    rest = -start % period
+    rest = -start % step
     last = length - rest if start + rest < length else length
     return slice(length - last, length - start) if flipped else slice(start, last)
 
 
-def _crops(seen: Observation, orientations: Sequence[int]) -> dict[int, tuple[int, int]]:
+def _crops(
+    seen: Observation, orientations: Sequence[int], step: tuple[int, int]
+) -> dict[int, tuple[int, int]]:
     """The smallest crop after which the mask of an orientation is that of ``seen``, if any is."""
     if seen.period == (None, None):
         return dict.fromkeys(orientations, (0, 0))
@@ -99,10 +115,10 @@ def _crops(seen: Observation, orientations: Sequence[int]) -> dict[int, tuple[in
     moves = list(product(*map(range, seen.step)))
     for orientation in orientations[1:]:
         mask = reorient(seen.mask, orientation)
-        for row, column in moves:
-            part = mask[:, row:, column:]
+        for start in moves:
+            part = mask[_shown(start, mask, step)]
             if _repeats(pattern, part) and part.flatten(1).any(1).all():
-                crops[orientation] = row, column
+                crops[orientation] = start
                 break
     return crops
 

@@ -38,7 +38,7 @@ class Observation:
 
     @property
     def step(self) -> tuple[int, int]:
-        """Rows and columns that tiles start at multiples of."""
+        """Rows and columns after which the mask repeats, 1 where it does not."""
         rows, columns = self.period
         return rows or 1, columns or 1
 

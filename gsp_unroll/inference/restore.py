@@ -18,6 +18,7 @@ from gsp_unroll.inference.memory import (
     format_bytes,
     parse_bytes,
 )
+from gsp_unroll.inference.noise_aware import NoiseAware
 from gsp_unroll.inference.observation import Observation, observation
 from gsp_unroll.inference.tiles import Tile, smallest_tile, tiles_by_area, tiles_by_side
 from gsp_unroll.models.unrolled import UnrolledNetwork
@@ -54,8 +55,9 @@ def restore(
     Tiles are as large as ``max_memory`` allows and are moved to the network's device one by one.
 
     Any other method is called tile by tile, and results near tile borders differ from those of one
-    piece if it sees farther than ``halo``. Tiles start at multiples of the period of the mask,
-    and at a cell of a network that has cells.
+    piece if it sees farther than ``halo``. Tiles start at multiples of the period of the mask;
+    those of a network with cells, also within :class:`~gsp_unroll.inference.NoiseAware`, at whole
+    cells.
 
     Args:
         image: Samples ``[C, H, W]``, in the dtype of the network; read where observed only. With
@@ -95,13 +97,14 @@ def restore(
     if halo is not None:
         checks.positive_int("halo", halo, minimum=0)
     self_ensemble.check_size("ensemble", ensemble)
+    step = _step(seen, model)
     if isinstance(model, UnrolledNetwork):
         memory = _MEMORY if max_memory is None else max_memory
         budget = None if tile else parse_bytes("max_memory", memory)
         _check_network(model, seen)
 
         def run(title: str, seen: Observation) -> Tensor:
-            plan = _Plan(seen, _starts(seen, model), tile, budget)
+            plan = _Plan(seen, step, tile, budget)
             return _by_blocks(model, seen, plan, halo, title, progress)
 
     elif max_memory is not None:
@@ -112,10 +115,10 @@ def restore(
     else:
 
         def run(title: str, seen: Observation) -> Tensor:
-            sides = _HALO if halo is None else halo, seen.step, _SIDE if tile is None else tile
+            sides = _HALO if halo is None else halo, step, _SIDE if tile is None else tile
             return _by_tiles(model, seen, tiles_by_side(*seen.size, *sides), title, progress)
 
-    return self_ensemble.average(seen, ensemble, run)
+    return self_ensemble.average(seen, ensemble, step, run)
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,11 @@ class _Plan:
         return tiles
 
 
-def _starts(seen: Observation, model: UnrolledNetwork) -> tuple[int, int]:
+def _step(seen: Observation, model: Restorer) -> tuple[int, int]:
     """Rows and columns that tiles start at multiples of: the mask's period, in whole cells."""
-    rows, columns = (math.lcm(step, model.config.cell or 1) for step in seen.step)
+    network = model.network if isinstance(model, NoiseAware) else model
+    cell = network.config.cell if isinstance(network, UnrolledNetwork) else None
+    rows, columns = (math.lcm(period, cell or 1) for period in seen.step)
     return rows, columns
 
 

@@ -256,7 +256,9 @@ class UnrolledNetwork(nn.Module, ABC):
             y: Samples, images ``[B, C, H, W]`` or, with ``topology``, signals ``[B, C, N]``;
                 in the dtype of the parameters, values outside ``mask`` are ignored.
             mask: Boolean, broadcastable to ``y``, ``True`` = observed.
-            topology: Structure (default: the window grid of the image).
+            topology: Structure (default: the window grid of the image). The first guess is that of
+                an image without one and, for ``features_from="cnn"``, on a grid; else it is
+                propagated over the edges.
             attributes: Further node attributes ``[B, node_channels, N]``.
 
         Returns:
@@ -349,26 +351,27 @@ class UnrolledNetwork(nn.Module, ABC):
         attributes: Tensor | None,
         reports: list[BlockReport] | None,
     ) -> Tensor:
+        channels = self.config.in_channels
+        # Convolutions see images, whoever made the grid; what also runs on graphs takes it as one.
+        convolved = self.config.features_from == "cnn"
+        image = topology is None or (convolved and isinstance(topology, Grid))
         if topology is None:
-            checks.shape("y", checks.tensor("y", y), ["B", self.config.in_channels, "H", "W"])
+            checks.shape("y", checks.tensor("y", y), ["B", channels, "H", "W"])
             if y.numel() == 0:
                 raise ValueError(f"y must not be empty, got shape {list(y.shape)}")
-            observed = check_observation(y, mask)
-            x = fill_in(torch.where(observed, y, 0), observed).flatten(-2)
-            topology = _grid(
-                *y.shape[-2:], self.config.window, str(y.device), self.origin(observed)
-            )
+            topology = _grid(*y.shape[-2:], self.config.window, str(y.device))
         else:
-            checks.shape(
-                "y", checks.tensor("y", y), ["B", self.config.in_channels, topology.num_nodes]
-            )
-            observed = check_observation(y, mask)
+            checks.shape("y", checks.tensor("y", y), ["B", channels, topology.num_nodes])
             checks.same_device(y=y, topology=topology)
+        observed = check_observation(y, mask)
+        if image:
+            size = (*y.shape[:2], topology.height, topology.width)
+            seen = observed.reshape(size)
+            x = fill_in(torch.where(seen, y.reshape(size), 0), seen).flatten(-2)
+            topology = topology.with_origin(self.origin(seen))
+        else:
             check_observed(topology, observed)
             x = propagate_fill(topology, torch.where(observed, y, 0), observed)
-            if isinstance(topology, Grid):
-                image = observed.unflatten(-1, (topology.height, topology.width))
-                topology = topology.with_origin(self.origin(image))
         self.check_dtype("y", y)
         checks.same_device(y=x, network=self.blocks[-1].skip)
         self.check_attributes(attributes, x)
@@ -386,8 +389,13 @@ class UnrolledNetwork(nn.Module, ABC):
         return (0, 0) if cell is None else mask_origin(mask, cell)
 
     def check_dtype(self, name: str, y: Tensor) -> None:
-        """Raise ``TypeError`` unless ``y`` has the dtype of the parameters."""
+        """Raise ``TypeError`` unless ``y`` has the dtype of the parameters, single or double."""
         dtype = self.dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(
+                f"the parameters of the network must be float32 or float64, got {dtype}; use "
+                "autocast for AMP"
+            )
         if y.dtype != dtype:
             raise TypeError(
                 f"{name} must be {dtype} as the parameters of the network are, got {y.dtype}; "
@@ -416,6 +424,6 @@ class UnrolledNetwork(nn.Module, ABC):
 
 
 @lru_cache(maxsize=32)
-def _grid(height: int, width: int, window: int, device: str, origin: tuple[int, int]) -> Grid:
+def _grid(height: int, width: int, window: int, device: str) -> Grid:
     """Grids are shared between calls, so that what they cache is made once."""
-    return Grid(height, width, window, device=device, origin=origin)
+    return Grid(height, width, window, device=device)

@@ -7,7 +7,7 @@ import torch
 
 from gsp_unroll.data.orientation import ORIENTATIONS, reorient, reorient_back
 from gsp_unroll.inference import restore
-from gsp_unroll.models import UGLR
+from gsp_unroll.models import UGLR, UGLRPlus
 from gsp_unroll.observe import CFA, decimation_mask, random_mask
 
 SIZES = pytest.mark.parametrize("size", [(12, 14), (13, 12), (13, 15), (7, 24)])
@@ -32,10 +32,12 @@ def symmetries(cfa):
     )
 
 
+SMALL = {"layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
+
+
 def tiny(channels=3):
     torch.manual_seed(0)
-    sizes = {"blocks": 2, "layers": 1, "cg_steps": 2, "heads": 2, "features": 3, "maps": 4}
-    return UGLR(channels, **sizes).double().eval()
+    return UGLR(channels, blocks=2, **SMALL).double().eval()
 
 
 @pytest.mark.parametrize("orientation", range(ORIENTATIONS))
@@ -140,3 +142,23 @@ def test_tiny_images(size):
     out = restore(image, tiny(1).float(), mask, ensemble=8)
     assert torch.isfinite(out).all()
     assert torch.equal(out[mask], image[mask])
+
+
+@pytest.mark.parametrize("size", [(6, 7), (7, 7), (7, 10), (8, 7)])
+def test_an_orientation_that_has_too_few_pixels_left_is_left_out(size):
+    image, cfa = torch.rand(3, *size), CFA.from_name("xtrans")
+    out = restore(image, tiny().float(), cfa, ensemble=8)
+    observed = cfa.mask(*size)
+    assert torch.isfinite(out).all()
+    assert torch.equal(out[observed], image[observed])
+
+
+@pytest.mark.parametrize(("cell", "side"), [(2, 61), (3, 64), (4, 60)])
+def test_the_memory_that_is_asked_for_is_enough_for_all_orientations(cell, side):
+    torch.manual_seed(0)
+    model = UGLRPlus(blocks=1, **SMALL, window=3, cell=cell).eval()
+    image, cfa = torch.rand(3, side, side), CFA("RGGB")
+    with pytest.raises(ValueError, match="max_memory must be at least") as error:
+        restore(image, model, cfa, max_memory=1000, ensemble=8)
+    enough = str(error.value).split("at least ")[1].split(" for")[0]
+    assert restore(image, model, cfa, max_memory=enough, ensemble=8).isfinite().all()

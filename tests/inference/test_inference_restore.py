@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import uglr_plus_with_all
 
-from gsp_unroll.inference import bytes_per_pixel, restore
+from gsp_unroll.inference import NoiseAware, bytes_per_pixel, restore
 from gsp_unroll.models import IGLR, UGLR, UGTV, UGLRPlus
 from gsp_unroll.observe import CFA, decimation_mask, fill_in, random_mask
 
@@ -88,6 +88,20 @@ def test_tiles_start_at_cells(cell, size):
     for mask in (*masks, random_mask(*size, 0.3, channels=3, seed=1)):
         out = restore(truth, model, mask, tile=8)
         assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-13
+
+
+def test_tiles_of_a_method_around_a_network_start_at_its_cells():
+    class Plain(NoiseAware):
+        def forward(self, y, mask):
+            return self.network(y, mask)
+
+    options = {"blocks": 1, "window": 3, "layers": 1, "cg_steps": 1, "cell": 3}
+    model = tiny(uglr_plus_with_all, **options).double()
+    truth, mask = torch.rand(3, 60, 55).double(), random_mask(60, 55, 0.4, channels=3)
+    # The first guess of a tile sees what is around it, too.
+    halo = model.blocks[0].reach + 6
+    out = restore(truth, Plain(model, 0.1), mask, tile=9, halo=halo)
+    assert (out - in_one_piece(model, truth, mask)).abs().max() < 1e-13
 
 
 def test_the_halo_is_not_too_wide():

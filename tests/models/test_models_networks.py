@@ -250,8 +250,7 @@ def test_restore_on_images_equals_the_call(network):
     expected = model(y, mask)
     data = [image_to_data(image, mask, window=3) for image in y]
     batch = model.restore(Batch.from_data_list(data))
-    # The first guess differs: convolution on images, spreading along edges on Data.
-    assert data_to_image(batch).shape == expected.shape
+    close(data_to_image(batch), expected, 1e-13)
     for k, single in enumerate(data):
         close(data_to_image(model.restore(single)), data_to_image(batch)[k], 1e-13)
     assert batch.edge_index is not None
@@ -389,6 +388,8 @@ SIGNAL = torch.rand(1, 2, 4)
         (lambda: MODEL(Y[..., :0], MASK[..., :0]), ValueError, "y must not be empty"),
         (lambda: MODEL([1.0], MASK), TypeError, "y must be a torch.Tensor, got list"),
         (lambda: MODEL(Y.to(torch.uint8), MASK), TypeError, "y must be a floating-point tensor"),
+        (lambda: UGLR(2, **SMALL).bfloat16()(Y.bfloat16(), MASK), TypeError,
+         "parameters of the network must be float32 or float64, got torch.bfloat16; use autocast"),
         (lambda: MODEL(Y.half(), MASK), TypeError,
          "y must be torch.float32 as .*got torch.float16"),
         (lambda: MODEL(Y.double(), MASK), TypeError,
