@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import product
 from types import EllipsisType
@@ -73,9 +73,9 @@ def _turned_back(
 ) -> tuple[tuple[EllipsisType | slice, ...], Tensor]:
     """What an orientation without its first rows and columns shows, and the restoration there."""
     samples, mask = (reorient(v, orientation) for v in (seen.samples, seen.mask))
-    part = _shown(start, mask, step)
-    x = restore(Observation(samples[part], mask[part], seen.period, made))
     ends = list(zip(start, mask.shape[1:], step, strict=True))
+    part = _shown(ends)
+    x = restore(Observation(samples[part], mask[part], seen.period, made))
     if orientation & 4:
         ends.reverse()
     flipped = bool(orientation & 2), bool(orientation & 1)
@@ -83,11 +83,9 @@ def _turned_back(
     return shown, reorient_back(x, orientation)
 
 
-def _shown(
-    start: tuple[int, int], mask: Tensor, step: tuple[int, int]
-) -> tuple[EllipsisType | slice, ...]:
-    """What stays of an image with this mask, see :func:`_part`."""
-    return ..., *(_part(*end) for end in zip(start, mask.shape[1:], step, strict=True))
+def _shown(ends: Iterable[tuple[int, int, int]]) -> tuple[EllipsisType | slice, ...]:
+    """What stays of both axes, see :func:`_part`."""
+    return ..., *(_part(*end) for end in ends)
 
 
 def _part(start: int, length: int, step: int, flipped: bool = False) -> slice:
@@ -116,7 +114,7 @@ def _crops(
     for orientation in orientations[1:]:
         mask = reorient(seen.mask, orientation)
         for start in moves:
-            part = mask[_shown(start, mask, step)]
+            part = mask[_shown(zip(start, mask.shape[1:], step, strict=True))]
             if _repeats(pattern, part) and part.flatten(1).any(1).all():
                 crops[orientation] = start
                 break
