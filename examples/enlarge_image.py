@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("output", help="file to write: PNG, WebP, TIFF, JPEG, BMP")
     parser.add_argument(
         "--weights",
-        default="ugtv-interpolate",
+        default="uglr-plus-interpolate",
         help=f"{', '.join(shipped_weights('interpolate'))} or a .safetensors file (%(default)s)",
     )
     parser.add_argument("--max-memory", help="of the restoration, e.g. 800MB (2GB)")
