@@ -70,17 +70,14 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "3 blocks": [*CARRY, "model.blocks=3"],
     },
     "cells": {
-        "demosaicking, each pixel": CARRY,
-        "demosaicking, cells of 2 x 2": [*CARRY, "model.cell=2"],
-        "demosaicking, cells, twice the steps": [*CARRY, "model.cell=2", "train.steps=600"],
-        "2x interpolation, each pixel": [*CARRY, *LUMA],
-        "2x interpolation, cells of 2 x 2": [*CARRY, *LUMA, "model.cell=2"],
-        "2x interpolation, cells, twice the steps": [
-            *CARRY,
-            *LUMA,
-            "model.cell=2",
-            "train.steps=600",
-        ],
+        "each pixel": CARRY,
+        "2 x 2": [*CARRY, "model.cell=2"],
+        "2 x 2, twice the steps": [*CARRY, "model.cell=2", "train.steps=600"],
+    },
+    "cells, 2x interpolation": {
+        "each pixel": [*CARRY, *LUMA],
+        "2 x 2": [*CARRY, *LUMA, "model.cell=2"],
+        "2 x 2, twice the steps": [*CARRY, *LUMA, "model.cell=2", "train.steps=600"],
     },
     "optimiser": {
         "Adam": [],
