@@ -257,11 +257,9 @@ class ImageFeatures(_Features):
 
     def _flat(self, x: Tensor, topology: Topology) -> Tensor:
         if self.cell > 1:
+            above, left = self._missing(topology)
             x = functional.pixel_shuffle(x, self.cell)
-            for axis, first, length in zip(
-                (-2, -1), self._missing(topology), (topology.height, topology.width), strict=True
-            ):
-                x = x.narrow(axis, first, length)
+            x = x[..., above : above + topology.height, left : left + topology.width]
         return x.flatten(-2)
 
 
