@@ -110,16 +110,14 @@ class ModelConfig:
             checks.positive_int("cell", self.cell, minimum=2)
         if self.carry_mix and not self.carry:
             raise ValueError("carry_mix must be False without carry, which it is a form of")
-        if self.offset_scores and self.features_from != "cnn":
-            raise ValueError(
-                "offset_scores must be False unless features_from='cnn', got features_from="
-                f"{self.features_from!r}: a general graph has no window"
-            )
-        if self.cell and self.features_from != "cnn":
-            raise ValueError(
-                f"cell must be None unless features_from='cnn', got {self.cell} with features_from="
-                f"{self.features_from!r}: a general graph has no cells"
-            )
+        for extra, missing in (("offset_scores", "window"), ("cell", "cells")):
+            value = getattr(self, extra)
+            if value and self.features_from != "cnn":
+                raise ValueError(
+                    f"{extra} must be {getattr(ModelConfig, extra)!r} unless features_from='cnn', "
+                    f"got {value!r} with features_from={self.features_from!r}: a general graph has "
+                    f"no {missing}"
+                )
         if self.features_from == "cnn" and self.node_channels:
             raise ValueError(
                 f"node_channels must be 0 with features_from='cnn', got {self.node_channels}"

@@ -174,6 +174,7 @@ def test_image_features_see_one_position_farther_for_each_convolution(cell, reac
     module = ImageFeatures(1, 1, 2, maps=4, residual_pairs=1, cell=cell).double()
     torch.nn.init.normal_(module.pairs[0][-1].weight)
     assert module.reach(3) == reach
+    assert ImageFeatures(1, 1, 2).reach(3) == 4
     # The last pixel of a cell is farthest from the cells before it.
     side = 6 * reach
     middle = side // 2 - 1
