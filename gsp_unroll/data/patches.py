@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from gsp_unroll.checks import finite, floating, in_range, positive_int, shape
 from gsp_unroll.data.colours import recolour, saturate
 from gsp_unroll.data.difficulty import difficulty, importance
+from gsp_unroll.data.frames import add_frame
 from gsp_unroll.data.images import ImageError, read_image_raw
 from gsp_unroll.data.orientation import ORIENTATIONS, reorient
 from gsp_unroll.data.scale import LARGEST_FACTOR, scale_down
@@ -61,6 +62,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             ``[1, 2.5]`` for each (less where the image is too small for it).
         blur: Patches are blurred by a Gaussian whose standard deviation, in pixels, is drawn from
             ``[0, blur]`` for each.
+        framed: Share of the patches that get a frame along one side, see
+            :func:`~gsp_unroll.data.frames.add_frame`.
         candidates: Each patch is drawn from so many, with probabilities that grow with their
             difficulty, see :func:`~gsp_unroll.data.difficulty.importance`. Its weight makes up for
             that: the weighted mean loss has the same expectation for any number of candidates,
@@ -91,6 +94,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         recolour: float = 0.0,
         shrink: float = 0.0,
         blur: float = 0.0,
+        framed: float = 0.0,
         candidates: int = 1,
         noise_sigma: float = 0.0,
         cache_bytes: int = 0,
@@ -105,6 +109,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.recolour = in_range("recolour", recolour, 0.0, 1.0)
         self.shrink = in_range("shrink", shrink, 0.0, 1.0)
         self.blur = in_range("blur", blur, 0.0)
+        self.framed = in_range("framed", framed, 0.0, 1.0)
         self.candidates = positive_int("candidates", candidates)
         self.noise_sigma = in_range("noise_sigma", noise_sigma, 0.0)
         self.cache_bytes = positive_int("cache_bytes", cache_bytes, 0)
@@ -161,6 +166,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             rgb = recolour(rgb, rng)
         if self.blur:
             rgb = blur(rgb, self.blur * rng.random())
+        if self.framed and rng.random() < self.framed:
+            rgb = add_frame(rgb, rng)
         return self.task.prepare(rgb).contiguous()
 
     def __getstate__(self) -> dict[str, Any]:

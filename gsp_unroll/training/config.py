@@ -79,6 +79,7 @@ class DataConfig:
         recolour: Share of the patches whose channels are shuffled and darkened one by one.
         shrink: Share of the patches that are scaled down, by a factor of up to 2.5.
         blur: Patches are blurred by a Gaussian with a standard deviation of up to so many pixels.
+        framed: Share of the patches that end in a frame of one grey along one side.
         candidates: Each patch is drawn from so many, the harder the likelier, and weighs less for
             it: the same expected gradient (before ``clip``) with less noise, if ``loss`` is
             ``"mse"``. null = all patches are equal.
@@ -98,6 +99,7 @@ class DataConfig:
     recolour: float = 0.0
     shrink: float = 0.0
     blur: float = 0.0
+    framed: float = 0.0
     candidates: int | None = None
     cache_mb: int = 4096
     workers: int = 2
@@ -112,6 +114,7 @@ class DataConfig:
         in_range("recolour", self.recolour, 0.0, 1.0)
         in_range("shrink", self.shrink, 0.0, 1.0)
         in_range("blur", self.blur, 0.0)
+        in_range("framed", self.framed, 0.0, 1.0)
         if self.candidates is not None:
             positive_int("candidates", self.candidates)
         positive_int("cache_mb", self.cache_mb, 0)
