@@ -2,9 +2,9 @@
 
     python benchmarks/choose_share.py uglr-plus-demosaic --run RUN --validation DIR
 
-Judges by the images that the run was validated on, by the same in strong colours, blurred and
-scaled down, and by those of the folders given; protocol ``paper``, central squares. Of several runs
-that began alike the mean is taken first. ``ship_weights.py --share`` ships a mean.
+Judges by the images that the run was validated on, by the same in strong colours, framed, blurred
+and scaled down, and by those of the folders given; protocol ``paper``, central squares. Of several
+runs that began alike the mean is taken first. ``ship_weights.py --share`` ships a mean.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ship_weights import begun_with, mean, of_runs
 from torch import nn
 
 from gsp_unroll.data.colours import recolour, saturate
+from gsp_unroll.data.frames import add_frame
 from gsp_unroll.data.images import find_images
 from gsp_unroll.data.scale import scale_down
 from gsp_unroll.data.sharpness import blur
@@ -45,6 +46,11 @@ def in_strong_colours(item: HeldOut, seed: int) -> HeldOut:
     return instead(item, recolour(saturate(item.truth[0], STRONGER), rng))
 
 
+def framed(item: HeldOut, seed: int) -> HeldOut:
+    """The same image with a frame along one side."""
+    return instead(item, add_frame(item.truth[0], np.random.default_rng(seed)))
+
+
 def scaled_down(images: Images, config: Config) -> list[HeldOut]:
     """Central squares twice as large, in half as many pixels each way."""
     crop = 2 * config.data.validation_crop
@@ -65,6 +71,7 @@ def validation_sets(config: Config, folders: Sequence[Path]) -> dict[str, list[H
     sets = {"of the run": own}
     if config.model.in_channels == 3:
         sets["in strong colours"] = [in_strong_colours(item, k) for k, item in enumerate(own)]
+        sets["framed"] = [framed(item, k) for k, item in enumerate(own)]
     sets["blurred"] = [instead(item, blur(item.truth[0], SOFTER)) for item in own]
     sets["scaled down"] = scaled_down(images, config)
     for folder in folders:

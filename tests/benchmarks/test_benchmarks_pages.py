@@ -252,16 +252,19 @@ def test_the_share_of_a_run_is_chosen_by_validation(load, tmp_path, photos, caps
     assert header[-2:] == ["kodak", "mean"]
     scores = [[float(cell) for cell in row] for row in rows]
     assert [row[0] for row in scores] == list(script.SHARES)
-    assert all(row[6] == pytest.approx(sum(row[1:6]) / 5, abs=0.02) for row in scores)
+    assert all(row[7] == pytest.approx(sum(row[1:7]) / 6, abs=0.02) for row in scores)
     # The ends are the two networks.
     [item] = script.load_held_out([photos / "kodak" / "one.png"], config)
     for row, path in ((scores[0], before), (scores[-1], run / "best.safetensors")):
         with torch.no_grad():
             error = (load_pretrained(path)(item.y, item.mask) - item.truth).square().mean()
-        assert row[5] == pytest.approx(-10 * math.log10(float(error)), abs=0.006)
+        assert row[6] == pytest.approx(-10 * math.log10(float(error)), abs=0.006)
     strong = script.in_strong_colours(item, 0)
     assert torch.equal(strong.y, torch.where(item.mask, strong.truth, 0))
     assert not torch.equal(strong.truth, item.truth)
+    framed = script.framed(item, 0)
+    assert torch.equal(framed.y, torch.where(item.mask, framed.truth, 0))
+    assert not torch.equal(framed.truth, item.truth)
     [small] = script.scaled_down([photos / "kodak" / "one.png"], config)
     whole = central_square(read_image(photos / "kodak" / "one.png"), 32)
     assert torch.equal(small.truth[0], scale_down(whole, *(side // 2 for side in whole.shape[1:])))

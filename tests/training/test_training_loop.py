@@ -343,6 +343,7 @@ def test_tensorboard_is_optional(photos, tmp_path):
         {"recolour": 1.0},
         {"shrink": 1.0},
         {"blur": 1.0},
+        {"framed": 1.0},
         {"candidates": 3},
         {"patch": 14},
     ],
