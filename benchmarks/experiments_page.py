@@ -1,4 +1,4 @@
-"""Write the tables of ``docs/experiments.md`` from the results of three scripts.
+"""Write the tables of ``docs/experiments.md`` from the results of four scripts.
 
 ``python benchmarks/experiments_page.py`` replaces what stands between ``<!-- table: NAME -->`` and
 ``<!-- end -->``.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import GROUPS, group_rows
+from border import SIDES
 from measure import RESULTS, measured_by
 from report import fill_page, table
 from softness import METHODS as TASKS
@@ -63,6 +64,26 @@ def softness_table(result: dict[str, Any] | None, task: str) -> str:
     return f"{table(headers, lines)}\n\n{judged} Luma falls by, dB: {falls or 'not measured'}."
 
 
+def border_table(result: dict[str, Any] | None, task: str) -> str:
+    """PSNR of each method with and without the border, and the share of the error at each side."""
+    if result is None:
+        return "Not measured yet."
+    headers = [f"PSNR, {task}", "all", "without the border", *(f"error {side}" for side in SIDES)]
+    lines = [
+        [
+            row["method"], f"{row['psnr']:.2f}", f"{row['psnr_within']:.2f}",
+            *(f"{100 * row['share'][side]:.1f} %" for side in SIDES),
+        ]
+        for row in result["rows"]
+        if row["task"] == task
+    ]  # fmt: skip
+    source = (
+        f"PSNR `paper` in dB, {result['images']} whole images; the border is {result['lines']} "
+        f"lines at each side. {measured_by(result['machine'])}"
+    )
+    return f"{table(headers, lines)}\n\n{source}"
+
+
 def left_out_table(result: dict[str, Any] | None, what: str = "block") -> str:
     """PSNR of each network, and what it loses without each ``"block"`` or ``"maps of block"``."""
     if result is None:
@@ -89,10 +110,11 @@ def squares_source(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    names = ("ablations", "softness", "left_out")
-    result, soft, left_out = (_read(RESULTS / f"{name}.json") for name in names)
+    names = ("ablations", "softness", "left_out", "border")
+    result, soft, left_out, border = (_read(RESULTS / f"{name}.json") for name in names)
     texts = {group: group_table(result, group) for group in GROUPS}
     texts |= {f"softness, {task}": softness_table(soft, task) for task in TASKS}
+    texts |= {f"border, {task}": border_table(border, task) for task in TASKS}
     texts["blocks left out"] = left_out_table(left_out)
     texts["maps left out"] = left_out_table(left_out, "maps of block")
     machine = "Not measured yet."

@@ -23,7 +23,7 @@ from gsp_unroll.data.images import builtin_images, find_images, luma, read_image
 from gsp_unroll.data.sharpness import blur
 from gsp_unroll.evaluation.classical import MethodError
 from gsp_unroll.evaluation.methods import METHODS as KNOWN
-from gsp_unroll.evaluation.methods import resolve_method
+from gsp_unroll.evaluation.methods import Method, resolve_method
 from gsp_unroll.evaluation.metrics import mse
 from gsp_unroll.evaluation.protocols import decibel
 from gsp_unroll.observe import Task, observe
@@ -82,16 +82,23 @@ def psnr(
     return decibel(sum(errors) / len(errors))
 
 
-def measure(
-    name: str, task: Task, images: Sequence[torch.Tensor], sigmas: Sequence[float]
-) -> dict[str, Any] | None:
-    """The row of a method; ``None`` if its package is not installed or it knows no such task."""
+def resolve_or_skip(name: str, task: Task) -> Method | None:
+    """The method; ``None`` if its package is not installed or it knows no such task."""
     try:
-        method = resolve_method(name, task)
+        return resolve_method(name, task)
     except MethodError as error:
         if name not in KNOWN:
             raise
         print(f"{name} is left out: {error}")
+        return None
+
+
+def measure(
+    name: str, task: Task, images: Sequence[torch.Tensor], sigmas: Sequence[float]
+) -> dict[str, Any] | None:
+    """The row of a method; ``None`` where :func:`resolve_or_skip` skips it."""
+    method = resolve_or_skip(name, task)
+    if method is None:
         return None
     values = [psnr(method.restore, task, images, sigma) for sigma in sigmas]
     print_table([name, *map(str, sigmas)], [["dB", *(f"{value:.2f}" for value in values)]])

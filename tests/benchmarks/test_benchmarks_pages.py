@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gsp_unroll.data.images import read_image, write_image
+from gsp_unroll.data.images import builtin_images, read_image, write_image
 from gsp_unroll.data.scale import scale_down
 from gsp_unroll.models import (
     UGLR,
@@ -132,6 +132,35 @@ def test_softness_is_measured_and_shown(load, photos, tmp_path):
     assert "bicubic" not in load("experiments_page").softness_table(result, "demosaic")
 
 
+def test_the_error_of_each_border_is_a_share_of_all(load):
+    error = torch.full((3, 8, 10), 1.0)
+    error[:, -1] = 3.0
+    found = load("border").errors(error, 2)
+    total = 3 * (7 * 10 + 9 * 10)
+    assert found["all"] == pytest.approx(total / 240)
+    assert found["within"] == pytest.approx(1.0)
+    assert found["top"] == pytest.approx(3 * 20 / 240)
+    assert found["bottom"] == pytest.approx(3 * (10 + 90) / 240)
+    assert found["left"] == found["right"] == pytest.approx(3 * 2 * (7 + 9) / 240)
+
+
+def test_the_border_is_measured_and_shown(load, tmp_path):
+    out = tmp_path / "border.json"
+    options = ["--quick", "--threads", "1", "--tasks", "interpolate", "--out", str(out)]
+    load("border").main([*options, "--methods", "bicubic", "demosaicnet"])
+    result = json.loads(out.read_text())
+    [row] = result["rows"]
+    task = load("softness").Task.from_name("interpolate")
+    images = [image[:, -32:, -32:] for image in list(builtin_images().values())[:2]]
+    restore = load("softness").resolve_method("bicubic", task).restore
+    assert row["psnr"] == pytest.approx(load("softness").psnr(restore, task, images), abs=1e-4)
+    text = load("experiments_page").border_table(result, "interpolate")
+    assert f"| bicubic | {row['psnr']:.2f} | {row['psnr_within']:.2f} |" in text
+    assert f" {100 * row['share']['bottom']:.1f} % |" in text
+    with pytest.raises(SystemExit):
+        load("border").main([*options, "--lines", "16"])
+
+
 def test_blocks_are_left_out_one_by_one(load, tmp_path):
     size = {"blocks": 3, "layers": 1, "cg_steps": 2, "heads": 1, "features": 2, "maps": 4}
     torch.manual_seed(0)
@@ -173,7 +202,8 @@ def test_the_pages_have_a_place_for_every_table(load):
     page = load("experiments_page")
     text = page.PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- table: {group} -->" in text for group in load("ablations").GROUPS)
-    assert all(f"<!-- table: softness, {task} -->" in text for task in load("softness").METHODS)
+    tables = [f"{name}, {task}" for name in ("softness", "border") for task in page.TASKS]
+    assert all(f"<!-- table: {name} -->" in text for name in tables)
     assert all(f"<!-- table: {what} left out -->" in text for what in ("blocks", "maps"))
     page = load("results_page")
     text = page.PAGE.read_text(encoding="utf-8")
