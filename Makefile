@@ -3,6 +3,8 @@
 PYTHON ?= python3
 DEMO_MINUTES ?= 4
 PYTEST_ARGS ?=
+# `logical`: one process for each processor, four at most. 0 = in pytest itself, as debuggers need.
+TEST_PROCESSES ?= logical
 # Asked only on Linux without an NVIDIA GPU, and only if pip's own indexes have no CPU build.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -19,6 +21,7 @@ help: ## Show this list
 	@echo "  PYTHON=python3.12  the interpreter of the new .venv (3.10 or newer)"
 	@echo "  DEMO_MINUTES=4     time budget of the demo's training"
 	@echo "  PYTEST_ARGS=...    further arguments of pytest"
+	@echo "  TEST_PROCESSES=0   tests in one process"
 
 install: $(STAMP) ## Create .venv with everything that demo and test need
 
@@ -32,7 +35,7 @@ demo: $(STAMP) ## Fine-tune the shipped network on real photographs, evaluate, d
 		--max-minutes $(DEMO_MINUTES) --out runs/demo
 
 test: $(STAMP) ## Run all tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style and formatting
 	@$(BIN)/ruff check .
