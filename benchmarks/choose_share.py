@@ -5,6 +5,7 @@
 Judges by the images that the run was validated on, by the same in strong colours, framed, blurred
 and scaled down, and by those of the folders given; protocol ``paper``, central squares. Of several
 runs that began alike the mean is taken first. ``ship_weights.py --share`` ships a mean.
+``--methods`` are judged by the same images.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gsp_unroll.data.frames import add_frame
 from gsp_unroll.data.images import find_images
 from gsp_unroll.data.scale import scale_down
 from gsp_unroll.data.sharpness import blur
+from gsp_unroll.evaluation.methods import Method, resolve_methods
 from gsp_unroll.training import load_config
 from gsp_unroll.training.config import Config
 from gsp_unroll.training.sources import HeldOut, Images, load_held_out, split_images
@@ -86,6 +88,18 @@ def validate(model: nn.Module, items: Sequence[HeldOut]) -> float:
     return psnr(errors, "paper")
 
 
+class AsModel(nn.Module):
+    """A method called as networks are, with one image ``[1, C, H, W]``."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.restore = method.restore
+
+    @torch.no_grad()
+    def forward(self, y: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.restore(y[0], mask[0])[None]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", help="weights that ship, or a path, e.g. uglr-plus-demosaic")
@@ -94,18 +108,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--validation", type=Path, nargs="*", default=[], help="further folders")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
+    parser.add_argument("--methods", nargs="+", help="as `python -m gsp_unroll evaluate` has them")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     after, _ = of_runs(options.run)
     before = begun_with(options.name, after.config, options.run[0])
-    sets = validation_sets(load_config(options.run[0] / "config.yaml"), options.validation)
+    config = load_config(options.run[0] / "config.yaml")
+    sets = validation_sets(config, options.validation)
+    shares = ((f"{share:g}", mean([before, after], [1 - share, share])) for share in options.shares)
+    methods = resolve_methods(options.methods, config.task.build()) if options.methods else []
     rows = []
-    for share in options.shares:
-        model = mean([before, after], [1 - share, share])
+    for name, model in (*shares, *((method.name, AsModel(method)) for method in methods)):
         scores = [validate(model, items) for items in sets.values()]
         scores.append(sum(scores) / len(scores))
-        rows.append([f"{share:g}", *(f"{score:.2f}" for score in scores)])
+        rows.append([name, *(f"{score:.2f}" for score in scores)])
     print_table(["share of the run", *sets, "mean"], rows)
 
 

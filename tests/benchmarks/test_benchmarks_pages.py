@@ -277,9 +277,12 @@ def test_the_share_of_a_run_is_chosen_by_validation(load, tmp_path, photos, caps
     torch.manual_seed(1)
     save_pretrained(UGLR(3, **size), before)
     save_pretrained(UGLR(3, **size), run / "best.safetensors")
-    script.main([str(before), "--run", str(run), "--validation", str(photos / "kodak")])
+    others = ["--validation", str(photos / "kodak"), "--methods", "bilinear"]
+    script.main([str(before), "--run", str(run), *others])
     header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert header[-2:] == ["kodak", "mean"]
+    assert rows[-1][0] == "bilinear"
+    bilinear = [float(cell) for cell in rows.pop()[1:]]
     scores = [[float(cell) for cell in row] for row in rows]
     assert [row[0] for row in scores] == list(script.SHARES)
     assert all(row[7] == pytest.approx(sum(row[1:7]) / 6, abs=0.02) for row in scores)
@@ -289,6 +292,9 @@ def test_the_share_of_a_run_is_chosen_by_validation(load, tmp_path, photos, caps
         with torch.no_grad():
             error = (load_pretrained(path)(item.y, item.mask) - item.truth).square().mean()
         assert row[6] == pytest.approx(-10 * math.log10(float(error)), abs=0.006)
+    method = script.resolve_methods(["bilinear"], config.task.build())[0]
+    error = (method.restore(item.y[0], item.mask[0]) - item.truth[0]).square().mean()
+    assert bilinear[5] == pytest.approx(-10 * math.log10(float(error)), abs=0.006)
     strong = script.in_strong_colours(item, 0)
     assert torch.equal(strong.y, torch.where(item.mask, strong.truth, 0))
     assert not torch.equal(strong.truth, item.truth)
