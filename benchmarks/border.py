@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 from measure import parser, print_table, write_json
-from softness import METHODS, resolve_or_skip
+from softness import METHODS, photographs, resolve_or_skip, restored
 
-from gsp_unroll.data.images import builtin_images, find_images, read_image
 from gsp_unroll.evaluation.protocols import decibel
-from gsp_unroll.observe import Task, observe
+from gsp_unroll.observe import Task
 
 SIDES = ("top", "bottom", "left", "right")
 
@@ -43,12 +42,8 @@ def measure(
     method = resolve_or_skip(name, task)
     if method is None:
         return None
-    rows = []
-    for image in images:
-        truth = task.prepare(image)
-        mask = task.mask(*truth.shape[1:]).expand_as(truth)
-        with torch.no_grad():
-            rows.append(errors(method.restore(observe(truth, mask), mask) - truth, lines))
+    pairs = restored(method.restore, task, images)
+    rows = [errors(estimate - truth, lines) for estimate, truth in pairs]
     means = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
     shares = {side: means[side] / means["all"] for side in SIDES}
     psnr, within = decibel(means["all"]), decibel(means["within"])
@@ -67,10 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--lines", type=int, default=2, help="that count as border (%(default)s)")
     args = options.parse_args(argv)
     torch.set_num_threads(args.threads)
-    if args.data is None:
-        images = list(builtin_images().values())
-    else:
-        images = [read_image(path) for path in find_images(args.data)]
+    images = list(photographs(args.data))
     if args.quick:
         images = [image[:, -32:, -32:] for image in images[:2]]
     smallest = min(min(image.shape[1:]) for image in images)

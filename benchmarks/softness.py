@@ -12,7 +12,7 @@ are.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from gsp_unroll.evaluation.protocols import decibel
 from gsp_unroll.observe import Task, observe
 from gsp_unroll.training.sources import central_square
 
+Restore = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
 SIGMAS = (0.0, 0.4, 0.5, 0.7)
 METHODS = {
     "demosaic": [
@@ -40,12 +42,14 @@ METHODS = {
 }  # fmt: skip
 
 
+def photographs(folder: Path | None) -> Iterable[torch.Tensor]:
+    """The images ``[3, H, W]`` of a folder, or those inside scikit-image."""
+    return builtin_images().values() if folder is None else map(read_image, find_images(folder))
+
+
 def squares(folder: Path | None, side: int) -> list[torch.Tensor]:
     """Central squares of the images, ``[3, side, side]``; of small images all there is."""
-    images = builtin_images().values()
-    if folder is not None:
-        images = map(read_image, find_images(folder))
-    return [central_square(image, side) for image in images]
+    return [central_square(image, side) for image in photographs(folder)]
 
 
 def roll_off(image: torch.Tensor) -> float:
@@ -65,20 +69,22 @@ def roll_off(image: torch.Tensor) -> float:
     return float(10 * torch.log10(middle / high))
 
 
-def psnr(
-    restore: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    task: Task,
-    images: Sequence[torch.Tensor],
-    sigma: float = 0.0,
-) -> float:
-    """PSNR in dB on images that are blurred by ``sigma`` pixels."""
-    errors = []
+def restored(
+    restore: Restore, task: Task, images: Iterable[torch.Tensor]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Estimate and truth ``[C, H, W]`` of each image."""
     for image in images:
-        truth = task.prepare(blur(image, sigma))
+        truth = task.prepare(image)
         mask = task.mask(*truth.shape[1:], seed=0).expand_as(truth)
         with torch.no_grad():
             estimate = restore(observe(truth, mask), mask)
-        errors.append(float(mse(estimate[None], truth[None])))
+        yield estimate, truth
+
+
+def psnr(restore: Restore, task: Task, images: Sequence[torch.Tensor], sigma: float = 0.0) -> float:
+    """PSNR in dB on images that are blurred by ``sigma`` pixels."""
+    pairs = restored(restore, task, (blur(image, sigma) for image in images))
+    errors = [float(mse(estimate[None], truth[None])) for estimate, truth in pairs]
     return decibel(sum(errors) / len(errors))
 
 
