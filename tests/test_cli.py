@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from gsp_unroll.cli import main
-from gsp_unroll.data import write_image
+from gsp_unroll.data import read_image, write_image
+from gsp_unroll.models import shipped_weights
+from gsp_unroll.observe import CFA
 
 
 @pytest.fixture
@@ -114,6 +116,60 @@ def test_user_errors_are_one_line_and_exit_code_2(capsys, arguments, words):
     line = failure(capsys, "evaluate", *arguments)
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["restore", "photo.png"], ["output"]),
+        (["restore", "none.png", "out.png"], ["none.png"]),
+        (["restore", "none.dng", "out.png"], ["none.dng"]),
+        (["restore", "a.png", "out.png", "--seed", "-1"], ["seed must be at least 0", "-1"]),
+        (["restore", "a.png", "out.png", "--device", "tpu9"], ["device must be", "tpu9"]),
+        (["restore", "a.png", "out.png", "--noise", "loud"], ["--noise", "'loud'"]),
+        (["restore", "a.png", "out.png", "--ensemble", "3"], ["ensemble must be", "3"]),
+        (["restore", "a.png", "out.png", "--mosaic"], ["1 channel", "has 3"]),
+        (["restore", "a.png", "out.png", "--method", "iglr", "--denoise", "0.1"], ["--denoise"]),
+        (
+            ["restore", "a.png", "out.png", "--weights", "uglr-interpolate"],
+            ["1 channel", "needs 3"],
+        ),
+        (["restore", "a.png", "out.gif"], ["must end in .png"]),
+        (["enlarge", "a.png", "out.png", "--weights", "uglr-demosaic"], ["luma", "uglr-demosaic"]),
+        (["enlarge", "a.png", "out.png", "--device", "cuda:99"], ["cuda:99", "not there"]),
+        (["enlarge", "a.png", "out.png", "--weights", "gone"], ["gone"]),
+    ],
+)
+def test_wrong_use_of_restore_and_enlarge_is_one_line_and_writes_nothing(
+    monkeypatch, photos, capsys, arguments, words
+):
+    monkeypatch.chdir(photos)
+    line = failure(capsys, *arguments)
+    for word in words:
+        assert word in line
+    assert not list(photos.glob("out.*"))
+
+
+@pytest.mark.parametrize(("command", "task"), [("restore", "demosaic"), ("enlarge", "interpolate")])
+def test_help_names_the_weights_that_ship(command, task, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    assert [name for name in shipped_weights(task) if name not in text] == []
+
+
+def test_restore_as_an_installed_package_is_used(photos, tmp_path, capsys):
+    out = tmp_path / "out.png"
+    assert (
+        main(["restore", str(photos / "a.png"), str(out), "--noise", "5/255", "--seed", "3"]) == 0
+    )
+    noisy = read_image(out)
+    assert main(["restore", str(photos / "a.png"), str(out)]) == 0
+    assert "12 x 15, RGGB, uglr-plus-demosaic" in capsys.readouterr().out
+    mask = CFA("RGGB").mask(15, 12)
+    photo = read_image(photos / "a.png")
+    assert torch.equal(read_image(out)[mask], photo[mask])
+    assert not torch.equal(noisy[mask], photo[mask])
 
 
 def test_folders_without_usable_images(tmp_path, capsys):

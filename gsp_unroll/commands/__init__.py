@@ -1,0 +1,1 @@
+"""The commands of ``python -m gsp_unroll``, one file each: its options and what it does."""
