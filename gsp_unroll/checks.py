@@ -33,6 +33,31 @@ def tensor(argument: str, value: object) -> Tensor:
     return value
 
 
+def boolean_tensor(argument: str, value: object, meaning: str = "observed") -> Tensor:
+    """Return ``value`` if it is a bool tensor, else raise ``TypeError``; ``True`` = ``meaning``."""
+    if tensor(argument, value).dtype != torch.bool:
+        raise TypeError(f"{argument} must be a bool tensor (True = {meaning}), got {value.dtype}")
+    return value
+
+
+def mask_of(name: str, value: Tensor, mask: object) -> Tensor:
+    """Return ``mask`` expanded to ``value``, which messages call ``name``.
+
+    Raises:
+        TypeError: If ``mask`` is not a bool tensor.
+        ValueError: If it is on another device or does not broadcast to ``value``.
+    """
+    mask = boolean_tensor("mask", mask)
+    same_device(**{name: value, "mask": mask})
+    try:
+        return mask.expand_as(value)
+    except RuntimeError:
+        raise ValueError(
+            f"mask must have a shape that broadcasts to {name} {list(value.shape)}, "
+            f"got {list(mask.shape)}"
+        ) from None
+
+
 def floating(argument: str, value: Tensor) -> None:
     """Raise ``TypeError`` unless ``value`` is a real floating-point tensor."""
     if not tensor(argument, value).is_floating_point():

@@ -129,8 +129,7 @@ def _labels(data: Data) -> tuple[Tensor, Tensor]:
     mask = data.get("mask")
     if mask is None:
         return label, label != -1
-    if checks.tensor("data.mask", mask).dtype != torch.bool:
-        raise TypeError(f"data.mask must be a bool tensor (True = known), got {mask.dtype}")
+    checks.boolean_tensor("data.mask", mask, "known")
     checks.shape("data.mask", mask, [len(label)])
     checks.same_device(y=label, mask=mask)
     return label, mask

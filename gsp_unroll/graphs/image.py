@@ -35,8 +35,7 @@ def image_to_data(image: Tensor, mask: Tensor | None = None, window: int = 5) ->
         raise ValueError(f"image must not be empty, got shape {list(image.shape)}")
     if mask is None:
         mask = ~torch.isnan(image)
-    if checks.tensor("mask", mask).dtype != torch.bool:
-        raise TypeError(f"mask must be a bool tensor (True = observed), got {mask.dtype}")
+    checks.boolean_tensor("mask", mask)
     checks.same_device(image=image, mask=mask)
     if mask.shape not in (image.shape, image.shape[1:]):
         raise ValueError(

@@ -25,16 +25,7 @@ def check_observation(y: Tensor, mask: Tensor, name: str = "y") -> Tensor:
         ValueError: If shapes or devices do not fit, or an observed sample is NaN or infinite.
     """
     checks.floating(name, y)
-    if checks.tensor("mask", mask).dtype != torch.bool:
-        raise TypeError(f"mask must be a bool tensor (True = observed), got {mask.dtype}")
-    checks.same_device(**{name: y, "mask": mask})
-    try:
-        observed = mask.expand_as(y)
-    except RuntimeError:
-        raise ValueError(
-            f"mask must have a shape that broadcasts to {name} {list(y.shape)}, "
-            f"got {list(mask.shape)}"
-        ) from None
+    observed = checks.mask_of(name, y, mask)
     bad = observed & ~torch.isfinite(y)
     if bool(bad.any()):
         where = tuple(int(i) for i in bad.nonzero()[0])
@@ -78,9 +69,7 @@ def signal_and_mask(data: Data, name: str = "data") -> tuple[Tensor, Tensor]:
     mask = data.get("mask")
     if mask is None:
         mask = ~torch.isnan(x)
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise TypeError(f"{name}.mask must be a bool tensor (True = observed), got {kind}")
+    checks.boolean_tensor(f"{name}.mask", mask)
     if mask.shape not in ((len(x),), (len(x), 1), signal.shape):
         raise ValueError(
             f"{name}.mask must have shape [{len(x)}] or {list(signal.shape)}, got "

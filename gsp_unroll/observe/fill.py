@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from gsp_unroll import checks
-from gsp_unroll.observe.noise import broadcast_mask
 
 
 def fill_in(y: Tensor, mask: Tensor) -> Tensor:
@@ -36,7 +35,7 @@ def fill_in(y: Tensor, mask: Tensor) -> Tensor:
     checks.floating("y", y)
     if y.dim() < 2 or 0 in y.shape:
         raise ValueError(f"y must have shape [..., H, W] and no empty axis, got {list(y.shape)}")
-    mask = broadcast_mask(mask, y, "y")
+    checks.mask_of("y", y, mask)
     # The last two axes must be full for the convolution; leading axes stay broadcast (cheap).
     mask = mask.expand(*mask.shape[: max(mask.dim() - 2, 0)], *y.shape[-2:])
     _require_samples(mask, y)

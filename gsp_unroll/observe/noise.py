@@ -36,7 +36,7 @@ def observe(
     """
     checks.floating("truth", truth)
     checks.finite("truth", truth)
-    mask = broadcast_mask(mask, truth, "truth")
+    mask = checks.mask_of("truth", truth, mask)
     sigma = check_sigma(noise_sigma)
     if sigma > 0:
         device = truth.device if generator is None else generator.device
@@ -51,19 +51,3 @@ def check_sigma(noise_sigma: float) -> float:
         return checks.in_range("noise_sigma", noise_sigma, 0.0, 1.0)
     except ValueError as error:
         raise ValueError(f"{error}; it is in units of [0, 1], e.g. 25 / 255") from None
-
-
-def broadcast_mask(mask: Tensor, image: Tensor, name: str = "image") -> Tensor:
-    """Return ``mask`` after checking that it is bool, on ``image``'s device and broadcastable."""
-    if checks.tensor("mask", mask).dtype != torch.bool:
-        raise TypeError(f"mask must be bool (True = observed), got {mask.dtype}")
-    checks.same_device(**{name: image, "mask": mask})
-    try:
-        fits = torch.broadcast_shapes(mask.shape, image.shape) == image.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"mask must broadcast to {name} of shape {list(image.shape)}, got {list(mask.shape)}"
-        )
-    return mask

@@ -127,7 +127,6 @@ def _inner(data: Data, topology: Topology, name: str) -> Tensor:
     value = data.get("inner")
     if value is None:
         value = torch.ones(len(data.x), dtype=torch.bool, device=data.x.device)
-    if checks.tensor(name, value).dtype != torch.bool:
-        raise TypeError(f"{name} must be a bool tensor (True = errors count), got {value.dtype}")
+    checks.boolean_tensor(name, value, "errors count")
     checks.shape(name, value, [len(data.x)])
     return to_planar(topology, value.unsqueeze(1))

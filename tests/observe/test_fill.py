@@ -108,9 +108,9 @@ def test_wrong_arguments_are_named():
     mask = torch.ones(3, 4, 4, dtype=torch.bool)
     with pytest.raises(TypeError, match="y must be a floating-point"):
         fill_in(torch.zeros(3, 4, 4, dtype=torch.int64), mask)
-    with pytest.raises(TypeError, match="mask must be bool"):
+    with pytest.raises(TypeError, match="mask must be a bool tensor"):
         fill_in(torch.rand(3, 4, 4), mask.int())
-    with pytest.raises(ValueError, match="mask must broadcast to y"):
+    with pytest.raises(ValueError, match="mask must have a shape that broadcasts to y"):
         fill_in(torch.rand(3, 5, 4), mask)
     with pytest.raises(ValueError, match="empty axis"):
         fill_in(torch.rand(3, 0, 4), torch.ones(3, 0, 4, dtype=torch.bool))

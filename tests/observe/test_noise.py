@@ -43,13 +43,13 @@ def test_truth_must_be_finite(bad):
 
 def test_wrong_arguments_are_named():
     truth, mask = torch.rand(3, 4, 4), torch.ones(3, 4, 4, dtype=torch.bool)
-    with pytest.raises(TypeError, match="mask must be bool"):
+    with pytest.raises(TypeError, match="mask must be a bool tensor"):
         observe(truth, mask.float())
     with pytest.raises(TypeError, match="floating"):
         observe(truth.to(torch.uint8), mask)
-    with pytest.raises(ValueError, match=r"mask must broadcast to truth.*\[3, 4, 5\]"):
+    with pytest.raises(ValueError, match=r"mask .* broadcasts to truth .*, got \[3, 4, 5\]"):
         observe(truth, torch.ones(3, 4, 5, dtype=torch.bool))
-    with pytest.raises(ValueError, match="mask must broadcast"):
+    with pytest.raises(ValueError, match="mask must have a shape that broadcasts to"):
         observe(truth, mask[None])
     with pytest.raises(ValueError, match=r"noise_sigma.*25 / 255"):
         observe(truth, mask, noise_sigma=25.0)
