@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _build_parser()
     options = parser.parse_args(arguments)
+    options.command_line = "python -m gsp_unroll " + shlex.join(arguments)
     try:
-        options.run(options, command="python -m gsp_unroll " + shlex.join(arguments))
+        options.run(options)
         return 0
     except (ValueError, OSError, RuntimeError) as error:  # the last: not enough memory
         message = " ".join(str(error).split()) or type(error).__name__

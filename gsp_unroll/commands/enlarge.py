@@ -61,7 +61,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--device", default="auto", help=DEVICE_HELP)
 
 
-def run(options: argparse.Namespace, command: str) -> None:
+def run(options: argparse.Namespace) -> None:
     """Write the enlarged picture at the end, or nothing.
 
     Raises:

@@ -79,8 +79,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--markdown", action="store_true", help="print the table as Markdown")
 
 
-def run(options: argparse.Namespace, command: str) -> None:
-    """Print the table, with ``--out`` also write files that name ``command``.
+def run(options: argparse.Namespace) -> None:
+    """Print the table, with ``--out`` also write files that name the command line.
 
     Raises:
         ValueError: If an option or a method does not fit.
@@ -132,5 +132,5 @@ def run(options: argparse.Namespace, command: str) -> None:
     )
     print(format_report(report, "markdown" if options.markdown else "text"))
     if options.out is not None:
-        for path in write_report(report, options.out, command=command):
+        for path in write_report(report, options.out, command=options.command_line):
             print(f"wrote {path}", file=sys.stderr)

@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--seed", type=int, default=0, help="of the noise (0)")
 
 
-def run(options: argparse.Namespace, command: str) -> None:
+def run(options: argparse.Namespace) -> None:
     """Write the restored picture at the end, or nothing.
 
     Raises:
