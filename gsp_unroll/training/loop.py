@@ -9,7 +9,7 @@ import random
 import signal
 import time
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gsp_unroll.data.patches import PatchDataset
 from gsp_unroll.models import build, save_pretrained
 from gsp_unroll.training.checkpoint import (
     StateError,
@@ -28,17 +27,20 @@ from gsp_unroll.training.checkpoint import (
     set_rng_state,
 )
 from gsp_unroll.training.config import Config, save_config
+from gsp_unroll.training.counters import Counters
 from gsp_unroll.training.ema import EMA
 from gsp_unroll.training.engine import leave_group, make_fabric
 from gsp_unroll.training.feed import batches, step_indices
+from gsp_unroll.training.history import run_record
 from gsp_unroll.training.init import start_from
-from gsp_unroll.training.log import CsvLog, Progress, TensorBoard, clock
+from gsp_unroll.training.log import clock
 from gsp_unroll.training.loss import patch_loss
 from gsp_unroll.training.optimizer import make_optimizer
+from gsp_unroll.training.run_report import RunReport
 from gsp_unroll.training.schedule import learning_rate, progress
 from gsp_unroll.training.schema import to_mapping
 from gsp_unroll.training.signals import StopRequest, TrainingInterrupted
-from gsp_unroll.training.sources import load_held_out, split_images
+from gsp_unroll.training.sources import load_held_out, split_images, training_patches
 from gsp_unroll.training.teacher import Teacher
 from gsp_unroll.training.validate import psnr, squared_errors
 
@@ -81,21 +83,6 @@ class TrainResult:
     is_main: bool
 
 
-@dataclass
-class _Counters:
-    """The numbers of a run that a resume must bring back; all plain values."""
-
-    step: int = 0
-    elapsed: float = 0.0
-    validated_at: int = -1
-    best_psnr: float | None = None
-    best_step: int = 0
-    bad_steps: int = 0
-    bad_in_row: int = 0
-    # Sums since the last row of the log: steps, loss, squared error.
-    window: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-
-
 def train(config: Config, folder: str | Path, *, resume: bool = False) -> TrainResult:
     """Fit the network of ``config`` and keep everything about the run in ``folder``.
 
@@ -136,8 +123,7 @@ class _Trainer:
         self._started = time.monotonic()
         self._saved = self._started
         self.config, self.folder, self.stop = config, folder, stop
-        self.now = _Counters()
-        self._smooth: tuple[float, float] | None = None
+        self.now = Counters()
         # Steps of this process behind its first, which warms up, and the time they took.
         self._timed_steps, self._timed_seconds = -1, 0.0
         state = self._find_state(resume)
@@ -175,23 +161,7 @@ class _Trainer:
     def _load_images(self) -> None:
         config = self.config
         images, held_out = split_images(config.data)
-        self.dataset = PatchDataset(
-            images,
-            config.task.build(),
-            patch=config.data.patch,
-            length=config.train.steps * config.train.batch,
-            seed=config.train.seed,
-            augment=config.data.augment,
-            distinct=config.data.distinct,
-            saturation=config.data.saturation,
-            recolour=config.data.recolour,
-            shrink=config.data.shrink,
-            blur=config.data.blur,
-            framed=config.data.framed,
-            candidates=config.data.candidates or 1,
-            noise_sigma=config.task.noise_sigma,
-            cache_bytes=config.data.cache_mb * 1_000_000,
-        )
+        self.dataset = training_patches(images, config)
         self.held_out = load_held_out(held_out, config)
 
     def _build(self, *, resumed: bool) -> None:
@@ -229,7 +199,7 @@ class _Trainer:
                 f"start ({then} then, {now} now); put them back, or start a new run"
             )
         try:
-            self.now = _Counters(**state["counters"])
+            self.now = Counters(**state["counters"])
             # Absent in states from before networks could start from others.
             self._past = state.get("past", [])
             self.network.load_state_dict(state["model"])
@@ -255,22 +225,12 @@ class _Trainer:
 
     def _open_logs(self, *, resumed: bool) -> None:
         main = self.fabric.is_global_zero
-        self.progress = Progress(enabled=main)
-        self.boards: TensorBoard | None = None
-        if not main:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # At a resume, too: what says how a run is carried out may have changed.
-        save_config(self.folder / "config.yaml", self.config)
-        step = self.now.step if resumed else None
-        columns = ["step", "loss", "psnr", "lr", "grad_norm", "bad_steps", "seconds"]
-        self.train_log = CsvLog(self.folder / "train.csv", columns, step)
-        # A validation that was cut short by a signal is repeated: its row is not there yet.
-        step = self.now.validated_at if resumed else None
-        columns = ["step", "protocol", "psnr", "best_psnr", "seconds"]
-        self.validation_log = CsvLog(self.folder / "validation.csv", columns, step)
-        if self.config.train.tensorboard:
-            self.boards = TensorBoard(self.folder / "tensorboard", step)
+        if main:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # At a resume, too: what says how a run is carried out may have changed.
+            save_config(self.folder / "config.yaml", self.config)
+        options = self.config.train
+        self.report = RunReport(self.folder, options, self.now, resumed=resumed, enabled=main)
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -302,7 +262,7 @@ class _Trainer:
                     self._save()
         finally:
             feed.close()
-            self.progress.close()
+            self.report.close_progress()
         if not self.held_out:
             self.now.best_step = self.now.step
             self._save_weights(BEST)
@@ -367,7 +327,7 @@ class _Trainer:
         if now.step % options.log_every == 0:
             self._log_row(rate, norm)
         if finite:
-            self._show(loss_value, squared_value, done)
+            self.report.progress(loss_value, squared_value, done)
 
     def _count_time(self, seconds: float) -> None:
         self._timed_steps += 1
@@ -417,68 +377,16 @@ class _Trainer:
         if now.best_psnr is None or math.isnan(now.best_psnr) or value > now.best_psnr:
             now.best_psnr, now.best_step = value, now.step
             self._save_weights(BEST)
-        if self.fabric.is_global_zero:
-            row = {
-                "step": now.step,
-                "protocol": self.config.train.protocol,
-                "psnr": f"{value:.6f}",
-                "best_psnr": f"{now.best_psnr:.6f}",
-                "seconds": f"{now.elapsed:.1f}",
-            }
-            self.validation_log.write(row)
-            if self.boards is not None:
-                self.boards.write(now.step, {"validation/psnr": value})
-            logger.info(
-                "step %d: validation PSNR %.2f dB (%s protocol), best %.2f dB at step %d",
-                now.step,
-                value,
-                self.config.train.protocol,
-                now.best_psnr,
-                now.best_step,
-            )
+        self.report.validation(value)
         # Together with the weights: the state always knows which step `best` is from.
         self._save()
 
-    # -- reports -----------------------------------------------------------------------------------
-
     def _log_row(self, rate: float, norm: float) -> None:
-        now = self.now
-        sums = torch.tensor(now.window, dtype=torch.float64)
+        sums = torch.tensor(self.now.window, dtype=torch.float64)
         if self.fabric.world_size > 1:
             sums = self._gather(sums).sum(0)
-        now.window = [0.0, 0.0, 0.0]
-        if not self.fabric.is_global_zero:
-            return
-        count, loss, squared = sums.tolist()
-        row: dict[str, Any] = {
-            "step": now.step,
-            "loss": f"{loss / count:.6e}" if count else "",
-            "psnr": f"{_decibel(squared / count):.4f}" if count else "",
-            "lr": f"{rate:.6e}",
-            "grad_norm": f"{norm:.6e}",
-            "bad_steps": now.bad_steps,
-            "seconds": f"{now.elapsed:.1f}",
-        }
-        self.train_log.write(row)
-        if self.boards is not None and count:
-            self.boards.write(
-                now.step,
-                {
-                    "train/loss": loss / count,
-                    "train/psnr": _decibel(squared / count),
-                    "train/lr": rate,
-                    "train/grad_norm": norm,
-                },
-            )
-
-    def _show(self, loss: float, squared: float, done: float) -> None:
-        """Report a running average over some twenty steps of this process."""
-        old = self._smooth or (loss, squared)
-        self._smooth = 0.95 * old[0] + 0.05 * loss, 0.95 * old[1] + 0.05 * squared
-        values = {"loss": self._smooth[0], "PSNR": _decibel(self._smooth[1])}
-        if self.now.best_psnr is not None:
-            values["best val. PSNR"] = self.now.best_psnr
-        self.progress.update(self.now.step, done, self.now.elapsed, values)
+        self.now.window = [0.0, 0.0, 0.0]
+        self.report.training(sums.tolist(), rate, norm)
 
     # -- saving ------------------------------------------------------------------------------------
 
@@ -520,43 +428,20 @@ class _Trainer:
         metadata = {
             "task": str(config.task.build()),
             "step": str(now.step),
-            "history": json.dumps([*self._past, self._part()]),
+            "history": json.dumps([*self._past, self._record()]),
         }
         if now.validated_at == now.step and now.best_psnr is not None and name == BEST:
             metadata["validation"] = f"{now.best_psnr:.2f} dB ({config.train.protocol} protocol)"
         save_pretrained(self.averaged, self.folder / name, metadata)
 
-    def _part(self) -> dict[str, Any]:
-        """What this run added to what its first weights had behind them."""
-        config, size = self.config, self.config.model
-        device = self.fabric.device
-        return {
-            "network": f"{size.name}, {size.blocks} x {size.layers} x {size.cg_steps}"
-            + (f", last block {1 + size.repeats} times" if size.repeats else "")
-            + (f", {2 * size.residual_pairs} further layers" if size.residual_pairs else "")
-            + (f", cells of {size.cell} x {size.cell}" if size.cell else "")
-            + (", maps mixed" if size.carry_mix else ""),
-            "images": config.data.folder or "photographs inside scikit-image",
-            "files": len(self.dataset.names),
-            "steps": self.now.step,
-            "minutes": round(self.now.elapsed / 60, 1),
-            "batch": config.train.batch,
-            "patch": config.data.patch,
-            "saturation": config.data.saturation,
-            "recolour": config.data.recolour,
-            "shrink": config.data.shrink,
-            "blur": config.data.blur,
-            "framed": config.data.framed,
-            "candidates": config.data.candidates,
-            "loss": config.train.loss,
-            "teacher": config.train.teacher,
-            "teacher_share": config.train.teacher_share,
-            "optimizer": config.train.optimizer,
-            "lr": config.train.lr,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        }
+    def _record(self) -> dict[str, Any]:
+        return run_record(
+            self.config,
+            files=len(self.dataset.names),
+            steps=self.now.step,
+            seconds=self.now.elapsed,
+            device=self.fabric.device,
+        )
 
     def _interrupt(self, signum: int) -> None:
         self._save()
@@ -593,8 +478,7 @@ class _Trainer:
 
     def leave(self) -> None:
         """Close what is open and leave the group of processes."""
-        if self.boards is not None:
-            self.boards.close()
+        self.report.close()
         leave_group(self.fabric)
 
     # -- between processes -------------------------------------------------------------------------
@@ -608,7 +492,3 @@ class _Trainer:
 
     def _any_stopped(self) -> bool:
         return self._agree()[0] != 0
-
-
-def _decibel(squared: float) -> float:
-    return -10.0 * math.log10(max(squared, 1e-12))

@@ -1,4 +1,4 @@
-"""Which images are trained on and which are held out to choose the best weights."""
+"""Which images are trained on, as patches, and which are held out to choose the best weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gsp_unroll.data.images import ImageError, builtin_images, find_images, read_image
+from gsp_unroll.data.patches import PatchDataset
 from gsp_unroll.evaluation.harness import Source, builtin_sources, folder_sources, path_sources
 from gsp_unroll.observe import observe
 from gsp_unroll.training.config import Config, DataConfig
@@ -71,6 +72,32 @@ def split_images(data: DataConfig) -> tuple[Images, Images]:
     positions = {i * len(paths) // data.holdout for i in range(data.holdout)}
     held = [path for i, path in enumerate(paths) if i in positions]
     return [path for i, path in enumerate(paths) if i not in positions], held
+
+
+def training_patches(images: Images, config: Config) -> PatchDataset:
+    """Return the patches of a run, one item for each patch of each step.
+
+    Raises:
+        ValueError: ``images`` is empty, or an option of ``config.data`` is not allowed.
+    """
+    data = config.data
+    return PatchDataset(
+        images,
+        config.task.build(),
+        patch=data.patch,
+        length=config.train.steps * config.train.batch,
+        seed=config.train.seed,
+        augment=data.augment,
+        distinct=data.distinct,
+        saturation=data.saturation,
+        recolour=data.recolour,
+        shrink=data.shrink,
+        blur=data.blur,
+        framed=data.framed,
+        candidates=data.candidates or 1,
+        noise_sigma=config.task.noise_sigma,
+        cache_bytes=data.cache_mb * 1_000_000,
+    )
 
 
 def load_held_out(images: Images, config: Config) -> list[HeldOut]:
