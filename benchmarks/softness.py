@@ -19,14 +19,14 @@ from typing import Any
 import torch
 from measure import parser, print_table, write_json
 
-from gsp_unroll.data.images import builtin_images, find_images, luma, read_image
+from gsp_unroll.data.images import builtin_images, find_images, read_image
 from gsp_unroll.data.sharpness import blur
 from gsp_unroll.evaluation.classical import MethodError
 from gsp_unroll.evaluation.methods import METHODS as KNOWN
 from gsp_unroll.evaluation.methods import Method, resolve_method
 from gsp_unroll.evaluation.metrics import mse
 from gsp_unroll.evaluation.protocols import decibel
-from gsp_unroll.observe import Task, observe
+from gsp_unroll.observe import Task, luma, observe
 from gsp_unroll.training.sources import central_square
 
 Restore = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -17,11 +17,16 @@ def one_of(argument: str, value: object, allowed: Iterable[str]) -> None:
     names = list(allowed)
     if value in names:
         return
-    near = difflib.get_close_matches(str(value), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}{hint}"
+        f"{argument} must be one of {', '.join(map(repr, names))}, got {value!r}"
+        f"{did_you_mean(value, names)}"
     )
+
+
+def did_you_mean(value: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The end of a message that suggests the nearest of ``known``; empty if none is near."""
+    near = difflib.get_close_matches(str(value), list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def tensor(argument: str, value: object) -> Tensor:
@@ -134,13 +139,15 @@ def same_device(**things: HasDevice) -> None:
 
 
 def device(argument: str, value: torch.device | str) -> torch.device:
-    """Return a device that is there, else raise ``ValueError``."""
+    """Return a device that is there and computes, else raise ``ValueError``."""
     try:
         found = torch.device(value)
     except (RuntimeError, TypeError):
+        found = None
+    if found is None or found.type == "meta":
         raise ValueError(
             f"{argument} must be cpu, cuda, cuda:N or another device of torch, got {value!r}"
-        ) from None
+        )
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"{argument} {str(value)!r} is not there: this machine offers "

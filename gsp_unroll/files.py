@@ -41,3 +41,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
             Path(temporary).unlink()
         raise
     return path
+
+
+def check_can_write(path: str | os.PathLike[str]) -> None:
+    """Raise ``OSError`` if :func:`write_atomically` could not make ``path``, before long work."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file to write")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(f"cannot write {path}: {folder} is a file, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write {path}: {folder} is not writable")

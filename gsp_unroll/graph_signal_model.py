@@ -51,7 +51,7 @@ TRENDS = ("mean", "linear", "kernel", "none")
 _OF_ATTRIBUTES = ("linear", "kernel")
 
 _METADATA = "graph_signal_model"
-# Batches of a loader from which the units of signals and attributes are taken.
+# Groups of signals on one graph, of those a loader gives, from which units are taken.
 _SURVEYED = 100
 # Steps in a row without a finite gradient after which a fit gives up.
 _BAD_STEPS = 20

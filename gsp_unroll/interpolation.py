@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,9 +22,8 @@ from gsp_unroll.topology.from_data import from_planar, to_planar
 PRIORS = ("glr", "gtv")
 ON_FAILURE = ("warn", "raise", "ignore")
 
-
 # GTV converges slowly; this is what float32 signals are worth.
-_TOLERANCE_SINGLE = 1e-3
+_GTV_TOLERANCE_SINGLE = 1e-3
 _SMALLEST = torch.finfo(torch.float64).tiny
 
 
@@ -101,9 +101,8 @@ def interpolate(
     check_observed(topology, observed)
     weight = _weights(data, topology, y)
     _check_connected(data, mask)
-    solution = _solve(
-        topology, weight, y, observed, prior, mu, tolerance, max_iterations, preconditioner
-    )
+    options = _Options(prior, mu, tolerance, max_iterations, preconditioner)
+    solution = _solve(topology, weight, y, observed, options)
     if on_failure == "raise":
         solution.raise_for_status()
     if on_failure == "warn" and not solution.converged:
@@ -113,51 +112,64 @@ def interpolate(
     return out
 
 
+@dataclass(frozen=True)
+class _Options:
+    """How to solve; see :func:`interpolate`."""
+
+    prior: str
+    mu: float | None
+    tolerance: float | None
+    max_iterations: int | None
+    preconditioner: str
+
+
 def _solve(
-    topology: Topology,
-    weight: Tensor,
-    y: Tensor,
-    observed: Tensor,
-    prior: str,
-    mu: float | None,
-    tolerance: float | None,
-    max_iterations: int | None,
-    preconditioner: str,
+    topology: Topology, weight: Tensor, y: Tensor, observed: Tensor, options: _Options
+) -> Solution:
+    """Solve with the nodes in the order in which kernels are fastest, if the graph has one."""
+    order = topology.node_order if isinstance(topology, Graph) else None
+    if order is None or topology.num_graphs > 1:
+        return _solve_scaled(topology, weight, y, observed, options)
+    order = order.long()
+    ordered = topology.in_node_order()
+    solution = _solve_scaled(ordered, weight, y[..., order], observed[..., order], options)
+    value = torch.empty_like(y).index_copy_(-1, order, solution.value)
+    return replace(solution, value=value)
+
+
+def _solve_scaled(
+    topology: Topology, weight: Tensor, y: Tensor, observed: Tensor, options: _Options
 ) -> Solution:
     """Solve in float64, around the mean and in units of the largest weight and deviation.
 
     So neither the units of signal and weights nor a small ``mu`` cost precision.
     """
-    if isinstance(topology, Graph) and topology.num_graphs == 1 and topology.node_order is not None:
-        order = topology.node_order.long()
-        solution = _solve(
-            topology.in_node_order(), weight, y[..., order], observed[..., order],
-            prior, mu, tolerance, max_iterations, preconditioner,
-        )  # fmt: skip
-        value = torch.empty_like(y).index_copy_(-1, order, solution.value)
-        return Solution(value, solution.status, solution.stats)
-    single = y.dtype != torch.float64
     y64 = y.double()
     count = topology.graph_sum(observed.double())
     mean = topology.graph_spread(topology.graph_sum(torch.where(observed, y64, 0)) / count)
     centred = torch.where(observed, y64 - mean, 0)
-    size = _positive_or_one(centred.abs().max())
-    largest = _positive_or_one(weight.max()) if weight.numel() else weight.new_ones(())
+    # Units, which the solution does not depend on: constants to autograd.
+    size = _positive_or_one(centred.detach().abs().max())
+    largest = weight.detach().max() if weight.numel() else weight.new_ones(())
+    largest = _positive_or_one(largest)
     centred, weight = centred / size, weight / largest
+    tolerance, limit, mu = options.tolerance, options.max_iterations, options.mu
+    is_glr = options.prior == "glr"
     if mu is not None:
         mu = checks.in_range("mu", mu, 0, open_low=True) * float(largest)
     cg = ConjugateGradient(
-        tolerance=tolerance if prior == "glr" else None,
-        max_iterations=10_000 if max_iterations is None or prior == "gtv" else max_iterations,
+        tolerance=tolerance if is_glr else None,
+        max_iterations=limit if is_glr and limit is not None else 10_000,
     )
-    solution = solve_glr(
-        GLR(topology, weight), centred, observed, mu=mu, cg=cg, preconditioner=preconditioner
-    )
-    if prior == "gtv":
+    glr, method = GLR(topology, weight), options.preconditioner
+    solution = solve_glr(glr, centred, observed, mu=mu, cg=cg, preconditioner=method)
+    if not is_glr:
+        if tolerance is None and y.dtype != torch.float64:
+            tolerance = _GTV_TOLERANCE_SINGLE
         solver = GTVSolver(
-            tolerance=tolerance if tolerance is not None or not single else _TOLERANCE_SINGLE,
-            max_iterations=5000 if max_iterations is None else max_iterations,
-            preconditioner=preconditioner,
+            tolerance=tolerance,
+            max_iterations=5000 if limit is None else limit,
+            preconditioner=method,
         )
         mu = None if mu is None else mu / float(size)
         start = solution.value
@@ -165,7 +177,7 @@ def _solve(
     value = (solution.value * size + mean).to(y.dtype)
     if mu is None:
         value = torch.where(observed, y, value)
-    return Solution(value, solution.status, solution.stats)
+    return replace(solution, value=value)
 
 
 def _positive_or_one(value: Tensor) -> Tensor:
@@ -177,7 +189,10 @@ def _check_connected(data: Data, mask: Tensor) -> None:
     weight = data.edge_weight
     if weight is not None and bool((weight == 0).any()):
         joined = Graph(data.edge_index[:, weight > 0], len(mask))
-        check_observed(joined, mask.T.unsqueeze(0))
+        try:
+            check_observed(joined, mask.T.unsqueeze(0))
+        except ValueError as error:
+            raise ValueError(f"{error} (edges of weight zero do not connect)") from None
 
 
 def _weights(data: Data, topology: Topology, y: Tensor) -> Tensor:

@@ -135,6 +135,13 @@ def test_user_errors_are_one_line_and_exit_code_2(capsys, arguments, words):
             ["1 channel", "needs 3"],
         ),
         (["restore", "a.png", "out.gif"], ["must end in .png"]),
+        (["restore", "a.png", "a.png/out.png"], ["cannot write", "is a file"]),
+        (["restore", "a.dng", "out.png", "--cfa", "RGGB"], ["a.dng is a raw file", "--cfa"]),
+        (["restore", "a.dng", "out.png", "--mosaic"], ["a.dng is a raw file", "--mosaic"]),
+        (["restore", "a.dng", "out.png", "--noise", "0.1"], ["--noise", "give --denoise"]),
+        (["restore", "a.png", "out.png", "--mosaic", "--noise", "0"], ["give --denoise"]),
+        (["restore", "a.png", "out.png", "--device", "meta"], ["device must be", "meta"]),
+        (["enlarge", "a.png", "out.jpg", "--bits", "16"], ["must end in .png for 16 bits"]),
         (["enlarge", "a.png", "out.png", "--weights", "uglr-demosaic"], ["luma", "uglr-demosaic"]),
         (["enlarge", "a.png", "out.png", "--device", "cuda:99"], ["cuda:99", "not there"]),
         (["enlarge", "a.png", "out.png", "--weights", "gone"], ["gone"]),
@@ -170,6 +177,24 @@ def test_restore_as_an_installed_package_is_used(photos, tmp_path, capsys):
     photo = read_image(photos / "a.png")
     assert torch.equal(read_image(out)[mask], photo[mask])
     assert not torch.equal(noisy[mask], photo[mask])
+
+
+def test_enlarge_keeps_16_bits(tmp_path):
+    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    grey = torch.rand(1, 9, 8, generator=torch.Generator().manual_seed(0)).expand(3, -1, -1)
+    write_image(small, grey, bits=16)
+    assert main(["enlarge", str(small), str(large), "--bits", "16"]) == 0
+    kept = read_image(large)[:, ::2, ::2]
+    assert float((kept - read_image(small)).abs().max()) < 2 / 65535
+
+
+def test_too_little_memory_is_one_line(monkeypatch, photos, capsys):
+    def full(*_, **__):
+        raise MemoryError("cannot allocate 3 TB")
+
+    monkeypatch.setattr("gsp_unroll.data.images.read_image", full)
+    line = failure(capsys, "restore", str(photos / "a.png"), str(photos / "out.png"))
+    assert "cannot allocate 3 TB" in line
 
 
 def test_folders_without_usable_images(tmp_path, capsys):

@@ -136,7 +136,8 @@ def bad(**changes) -> Data:
         (bad(x=None), ValueError, r"data\.x is missing"),
         (bad(edge_index=None), ValueError, r"data\.edge_index is missing"),
         (bad(x=torch.arange(4)), TypeError, r"data\.x must be float32 or float64.*int64"),
-        (bad(x=torch.ones(4).half()), TypeError, r"data\.x must be float32 or float64"),
+        (bad(x=torch.ones(4).half()), TypeError, r"data\.x must be float32 or float64.*float\(\)"),
+        (bad(x=torch.ones(4).cfloat()), TypeError, r"must be float32 or float64, got .*complex64$"),
         (bad(x=torch.ones(4, 1, 1)), ValueError, r"data\.x must have shape"),
         (bad(x=torch.full((4,), NAN)), ValueError, r"mask must observe at least one node"),
         (bad(mask=torch.ones(4)), TypeError, r"data\.mask must be a bool tensor"),
@@ -214,6 +215,30 @@ def test_small_mu_is_solved_in_float32_too(mu):
     # Away from the offset of 280, which float32 holds to 3e-5 only.
     error = (interpolate(single, mu=mu).x.double() - interpolate(data, mu=mu).x).abs()
     assert float(error[:, 1].max()) < 1e-5
+
+
+@pytest.mark.parametrize("prior", ["glr", "gtv"])
+@pytest.mark.parametrize("mu", [None, 0.3])
+def test_gradients_equal_finite_differences(prior, mu):
+    path = torch.tensor([[0, 1, 1, 2, 2, 3, 3, 4], [1, 0, 2, 1, 3, 2, 4, 3]])
+    mask = torch.tensor([True, False, True, True, True])
+
+    def restored(x, weight):
+        both = weight.repeat_interleave(2)
+        data = Data(x=x, mask=mask, edge_index=path, edge_weight=both)
+        return interpolate(data, prior, mu=mu, tolerance=1e-12).x
+
+    # The heaviest edge and the largest deviation are the units of the solver.
+    x = torch.tensor([0.0, 0, 4, 1, 2], dtype=torch.float64, requires_grad=True)
+    weight = torch.tensor([1.0, 3, 2, 1], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(restored, (x, weight), eps=1e-4, atol=1e-6, rtol=1e-4)
+
+
+def test_weights_of_zero_are_named_where_they_cut_the_graph():
+    x = torch.tensor([0.0, NAN, NAN, 3.0])
+    data = Data(x=x, edge_index=PATH, edge_weight=torch.zeros(6))
+    with pytest.raises(ValueError, match=r"nodes 1;.*edges of weight zero do not connect"):
+        interpolate(data)
 
 
 def test_networks_take_the_same_signals_as_interpolate():

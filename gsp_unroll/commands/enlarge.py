@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Double the size of one image: a network doubles luma, bicubic interpolation the colours.
 
-The pixels of the input are every second pixel of the output, each way, and stay as they are. The
-networks were trained on images decimated like that, without a filter before it: a photograph that
-was scaled down with one has less to find between its pixels.
+The pixels of the input are every second pixel of the output, each way, and stay as they are, unless
+the output has fewer bits or is a JPEG. The networks were trained on images decimated like that,
+without a filter before it: a photograph that was scaled down with one has less to find between its
+pixels.
 """
 
 _EXAMPLES = """\
@@ -44,13 +45,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=run)
     add = command.add_argument
     add("input", help="PNG, JPEG, WebP or TIFF of 8 or 16 bits")
-    add("output", help="file to write: PNG, WebP, TIFF, JPEG, BMP")
+    add("output", help="file to write: PNG, or of 8 bits WebP, TIFF, JPEG, BMP")
     add(
         "--weights",
         default="uglr-plus-interpolate",
         help="uglr-plus-interpolate, ugtv-interpolate, uglr-interpolate or a .safetensors file "
         "(%(default)s)",
     )
+    add("--bits", type=int, choices=(8, 16), default=8, help="of the output (8)")
     add("--max-memory", help="of the restoration, e.g. 800MB (2GB)")
     add(
         "--ensemble",
@@ -72,12 +74,12 @@ def run(options: argparse.Namespace) -> None:
     from gsp_unroll.data.images import check_writable, read_image, write_image
     from gsp_unroll.models import load_pretrained
 
-    check_writable(options.output)  # now, not after the work
+    check_writable(options.output, options.bits)  # now, not after the work
     network = load_pretrained(options.weights, device_from(options.device))
     if network.config.in_channels != 1:
         raise ValueError(f"weights must be of a network for luma, got {options.weights}")
     picture = enlarge(read_image(options.input), network, options.max_memory, options.ensemble)
-    write_image(options.output, picture)
+    write_image(options.output, picture, bits=options.bits)
     print(f"{options.output}: {picture.shape[2]} x {picture.shape[1]}, {options.weights}")
 
 

@@ -54,9 +54,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "(%(default)s)",
     )
     what.add_argument("--method", choices=("iglr", "igtv"), help="without any weights")
-    add("--cfa", default="RGGB", help="colour filter array from the top-left pixel (RGGB)")
+    add("--cfa", help="colour filter array from the top-left pixel (RGGB); raw files name theirs")
     add("--mosaic", action="store_true", help="the input is a mosaic, 1 channel")
-    add("--noise", type=number, default=0.0, help="sigma added to the samples of a picture")
+    add("--noise", type=number, help="sigma added to the samples of a finished picture (0)")
     add("--denoise", type=number, metavar="SIGMA", help="take noise of this sigma off the samples")
     add("--bits", type=int, choices=(8, 16), default=8, help="of the output (8)")
     add("--max-memory", help="of a network's restoration, e.g. 800MB (2GB)")
@@ -92,9 +92,11 @@ def run(options: argparse.Namespace) -> None:
     check_writable(options.output, options.bits)  # now, not after the work
     seed = checks.positive_int("seed", options.seed, minimum=0)
     device = device_from(options.device)
+    is_raw = options.input.lower().endswith(RAW_SUFFIXES)
+    _refuse_ignored(options, is_raw)
     model = _load_model(options, device)
-    photo = read_raw(options.input) if options.input.lower().endswith(RAW_SUFFIXES) else None
-    cfa = CFA.from_name(options.cfa) if photo is None else photo.cfa
+    photo = read_raw(options.input) if is_raw else None
+    cfa = CFA.from_name(options.cfa or "RGGB") if photo is None else photo.cfa
     truth = None
     if photo is not None:
         y = photo.mosaic
@@ -106,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
         truth = read_image(options.input)
         mask = cfa.mask(*truth.shape[1:])
         generator = torch.Generator().manual_seed(seed)
-        y = observe(truth, mask, noise_sigma=options.noise, generator=generator)
+        y = observe(truth, mask, noise_sigma=options.noise or 0.0, generator=generator)
     result = restore(
         # A network takes its tiles to its device one by one; other methods take the whole image.
         y if isinstance(model, UnrolledNetwork) else y.to(device),
@@ -123,6 +125,19 @@ def run(options: argparse.Namespace) -> None:
     print(f"{options.output}: {width} x {height}, {cfa}, {options.method or options.weights}")
     if truth is not None:
         print(f"PSNR {float(psnr(result[None], truth[None])):.2f} dB (all pixels, unclipped)")
+
+
+def _refuse_ignored(options: argparse.Namespace, is_raw: bool) -> None:
+    if is_raw and (options.cfa is not None or options.mosaic):
+        raise ValueError(
+            f"{options.input} is a raw file, which is a mosaic of a pattern that it "
+            "names: leave --mosaic and --cfa out"
+        )
+    if options.noise is not None and (is_raw or options.mosaic):
+        raise ValueError(
+            "--noise is added to the simulated mosaic of a finished picture; to take "
+            "noise off this mosaic give --denoise"
+        )
 
 
 def _load_model(options: argparse.Namespace, device: str) -> Restorer:

@@ -6,13 +6,13 @@ from gsp_unroll.data.images import (
     ImageError,
     builtin_images,
     find_images,
-    luma,
     read_image,
     read_image_raw,
     write_image,
 )
 from gsp_unroll.data.patches import PatchDataset
 from gsp_unroll.data.pieces import GraphPieces
+from gsp_unroll.observe.luma import luma
 
 __all__ = [
     "GraphPieces",

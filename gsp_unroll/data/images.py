@@ -15,14 +15,12 @@ from torch import Tensor
 
 from gsp_unroll import checks
 from gsp_unroll.data import png16
-from gsp_unroll.files import write_atomically
-from gsp_unroll.observe.luma import luma
+from gsp_unroll.files import check_can_write, write_atomically
 
 __all__ = [
     "ImageError",
     "builtin_images",
     "find_images",
-    "luma",
     "read_image",
     "read_image_raw",
     "write_image",
@@ -153,7 +151,8 @@ def check_writable(path: str | os.PathLike[str], bits: int = 8) -> str:
     """The suffix of a file that :func:`write_image` can write, in lower case.
 
     Raises:
-        ValueError: If it cannot.
+        ValueError: If it cannot by its name.
+        OSError: If ``path`` is a folder, or lies where no file can be made.
     """
     path = Path(path)
     if bits not in (8, 16):
@@ -164,6 +163,7 @@ def check_writable(path: str | os.PathLike[str], bits: int = 8) -> str:
         raise ValueError(
             f"path must end in {', '.join(allowed)} for {bits} bits, got {path.name!r}"
         )
+    check_can_write(path)
     return suffix
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gsp_unroll import checks
 from gsp_unroll.evaluation.classical import CLASSICAL, MethodError, classical_method
 from gsp_unroll.evaluation.demosaicnet import DemosaicNet
 from gsp_unroll.inference import ENSEMBLE_SIZES, NoiseAware, restore
@@ -79,12 +79,10 @@ def resolve_method(
         network = _checkpoint(plain, task, device)
         label = Path(plain).stem if plain.endswith(".safetensors") else plain
         return network_method(label + name.removeprefix(plain), network, sigma, ensemble)
-    near = difflib.get_close_matches(name.lower(), METHODS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
     raise MethodError(
         f"method must be one of {', '.join(METHODS)}, or the path of a .safetensors file (networks "
         f"also with {_NOISE_AWARE} and then {', '.join(_ENSEMBLES)} behind the name), "
-        f"got {name!r}{hint}"
+        f"got {name!r}{checks.did_you_mean(name.lower(), METHODS)}"
     )
 
 

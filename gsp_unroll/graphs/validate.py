@@ -53,7 +53,8 @@ def signal_and_mask(data: Data, name: str = "data") -> tuple[Tensor, Tensor]:
         raise ValueError(f"{name}.x is missing; set it to the signal, NaN where unknown")
     x = checks.tensor(f"{name}.x", data.x)
     if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"{name}.x must be float32 or float64, got {x.dtype}; use {name}.x.float()")
+        hint = "" if x.is_complex() else f"; use {name}.x.float()"
+        raise TypeError(f"{name}.x must be float32 or float64, got {x.dtype}{hint}")
     if x.dim() not in (1, 2):
         raise ValueError(f"{name}.x must have shape [N] or [N, C], got {list(x.shape)}")
     if x.numel() == 0:

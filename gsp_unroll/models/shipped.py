@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from gsp_unroll import checks
@@ -42,10 +41,9 @@ def weight_path(name_or_path: str | Path) -> Path:
         return path
     known = shipped_weights()
     if str(name_or_path) not in known:
-        near = difflib.get_close_matches(str(name_or_path), known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"weights must be one of {', '.join(map(repr, known)) or 'none that ship'}, or the "
-            f"path of a .safetensors file, got {str(name_or_path)!r}{hint}"
+            f"path of a .safetensors file, got {str(name_or_path)!r}"
+            f"{checks.did_you_mean(name_or_path, known)}"
         )
     return FOLDER / f"{name_or_path}.safetensors"

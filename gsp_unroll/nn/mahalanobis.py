@@ -44,7 +44,8 @@ class MahalanobisGraph(MessagePassing):
         - **output:** ``[edges, heads]`` in the order of ``edge_index``
 
     Raises:
-        ValueError: If ``norm`` is unknown, a size is below 1 or ``window`` is even or below 3.
+        ValueError: If ``norm`` is unknown, a size is below 1, ``scale`` is negative or not
+            finite, or ``window`` is even or below 3.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class MahalanobisGraph(MessagePassing):
         self.heads = checks.positive_int("heads", heads)
         self.features = checks.positive_int("features", features)
         checks.one_of("norm", norm, NORMS)
-        self.norm, self.scale, self.window = norm, scale, window
+        self.scale = checks.in_range("scale", scale, 0)
+        self.norm, self.window = norm, window
         self.metric_root = nn.Parameter(torch.empty(heads, features, features))
         self.offset_score = None
         if window is not None:

@@ -30,8 +30,8 @@ class UnrolledCG(nn.Module):
         beta: Initial momentum (default: 0.1).
 
     Shapes:
-        - **x, residual:** ``[B, heads, C, N]``
-        - **output:** ``[B, heads, C, N]``
+        - **x, residual:** ``[B, heads, C, N]``, or ``[B, C, N]`` if there is one head
+        - **output:** as ``x``
     """
 
     def __init__(self, steps: int, heads: int, alpha: float = 0.5, beta: float = 0.1) -> None:
@@ -54,7 +54,15 @@ class UnrolledCG(nn.Module):
         return self.alpha.shape[0] - 1
 
     def forward(self, operator: Callable[[Tensor], Tensor], x: Tensor, residual: Tensor) -> Tensor:
-        """Run from ``x`` with ``residual`` = ``b - A x``."""
+        """Run from ``x`` with ``residual`` = ``b - A x``.
+
+        Raises:
+            ValueError: If a shape does not fit.
+        """
+        heads = self.alpha.shape[1]
+        if heads > 1 or x.dim() != 3:
+            checks.shape("x", x, ["B", heads, "C", "N"])
+        checks.shape("residual", residual, x.shape)
         # The zero keeps a lone beta in the graph, which distributed training insists on.
         alpha = (self.alpha + 0 * self.beta)[..., None, None].to(x.dtype)
         beta = self.beta[..., None, None].to(x.dtype)

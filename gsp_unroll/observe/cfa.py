@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,8 +66,7 @@ class CFA:
             return cls(_NAMED[key])
         if key and set(key.upper()) <= set(COLOURS + "/"):
             return cls(key.upper())
-        near = difflib.get_close_matches(key, [*_NAMED, *(p.lower() for p in BAYER_PHASES)], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = checks.did_you_mean(key, [*_NAMED, *(phase.lower() for phase in BAYER_PHASES)])
         raise ValueError(
             f"cfa must be one of {', '.join(_NAMED)}, or letters such as RGGB or RG/GB, "
             f"got {name!r}{hint}"

@@ -15,10 +15,10 @@ from gsp_unroll.training.config import (
     save_config,
 )
 from gsp_unroll.training.ema import EMA
+from gsp_unroll.training.interrupt import TrainingInterrupted
 from gsp_unroll.training.loop import TrainingDiverged, TrainResult, train
 from gsp_unroll.training.schedule import learning_rate, progress
 from gsp_unroll.training.schema import ConfigError
-from gsp_unroll.training.signals import TrainingInterrupted
 from gsp_unroll.training.sources import first_readable, report_sources, split_images
 
 __all__ = [

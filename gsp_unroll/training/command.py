@@ -13,8 +13,8 @@ from pathlib import Path
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsp_unroll.training.config import Config, load_config
+from gsp_unroll.training.interrupt import TrainingInterrupted
 from gsp_unroll.training.loop import STATE, TrainingDiverged, TrainResult, train
-from gsp_unroll.training.signals import TrainingInterrupted
 
 logger = logging.getLogger(__name__)
 

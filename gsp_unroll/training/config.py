@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from gsp_unroll import checks
 from gsp_unroll.checks import in_range, positive_int
 from gsp_unroll.files import write_atomically
 from gsp_unroll.models import ModelConfig
@@ -372,8 +372,7 @@ def _override(config: T, changes: Sequence[tuple[str, Any]], origin: str) -> T:
     known = list(flatten({name: leaf for name, leaf in tree.items() if name != "demo"}))
     for key, value in changes:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = checks.did_you_mean(key, known, cutoff=0.4)
             raise ConfigError(f"unknown key {key!r} in an override ({origin}){hint}")
         set_by_path(tree, key, value)
     return from_mapping(type(config), tree)

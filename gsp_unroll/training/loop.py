@@ -33,13 +33,13 @@ from gsp_unroll.training.engine import leave_group, make_fabric
 from gsp_unroll.training.feed import batches, step_indices
 from gsp_unroll.training.history import run_record
 from gsp_unroll.training.init import start_from
+from gsp_unroll.training.interrupt import StopRequest, TrainingInterrupted
 from gsp_unroll.training.log import clock
 from gsp_unroll.training.loss import patch_loss
 from gsp_unroll.training.optimizer import make_optimizer
 from gsp_unroll.training.run_report import RunReport
 from gsp_unroll.training.schedule import learning_rate, progress
 from gsp_unroll.training.schema import to_mapping
-from gsp_unroll.training.signals import StopRequest, TrainingInterrupted
 from gsp_unroll.training.sources import load_held_out, split_images, training_patches
 from gsp_unroll.training.teacher import Teacher
 from gsp_unroll.training.validate import psnr, squared_errors

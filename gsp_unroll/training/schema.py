@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from gsp_unroll import checks
 
 T = TypeVar("T")
 
@@ -148,8 +149,7 @@ def _literal(value: Any, allowed: tuple[Any, ...], path: str) -> Any:
     # `True == 1` in Python: compare the types too.
     if any(value == choice and type(value) is type(choice) for choice in allowed):
         return value
-    near = difflib.get_close_matches(str(value), [str(choice) for choice in allowed], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = checks.did_you_mean(value, map(str, allowed))
     listed = ", ".join(map(repr, allowed))
     raise ConfigError(f"{path} must be one of {listed}, got {value!r}{hint}")
 
@@ -185,6 +185,5 @@ def _sequence(value: Any, kind: Any, path: str) -> Any:
 
 def _unknown_key(key: object, known: list[str], section: str) -> str:
     where = f"section {section!r}" if section else "the top level"
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
+    hint = checks.did_you_mean(key, known, cutoff=0.4) or f"; known keys: {', '.join(known)}"
     return f"unknown key {key!r} in {where}{hint}"

@@ -216,6 +216,7 @@ def test_a_sample_does_not_depend_on_its_batch(topology):
         (lambda: MahalanobisGraph(2, 3)(torch.ones(4, 2, 3), torch.tensor([[0], [1]])), ValueError,
          "both directions of every edge"),
         (lambda: MahalanobisGraph(2, 3, window=4), ValueError, "window must be odd, got 4"),
+        (lambda: MahalanobisGraph(2, 3, scale=float("nan")), ValueError, "scale must be finite"),
         (lambda: MahalanobisGraph(2, 3, window=3)(torch.ones(4, 2, 3), torch.zeros(2, 0).long()),
          ValueError, "window must be None for edge_index, got 3"),
         (lambda: MahalanobisGraph(2, 3, window=3).weights(Grid(4, 4), torch.ones(1, 2, 3, 16)),

@@ -107,3 +107,17 @@ def test_number_of_products_is_one_less_than_steps():
 def test_sizes_below_one_are_named(steps, heads):
     with pytest.raises(ValueError, match="must be at least 1, got 0"):
         UnrolledCG(steps, heads)
+
+
+@pytest.mark.parametrize(
+    ("x", "residual", "message"),
+    [
+        ([60, 4], [60, 4], r"x must have shape \[B, 4, C, N\]"),
+        ([1, 3, 9], [1, 3, 9], r"x must have shape \[B, 4, C, N\]"),
+        ([1, 2, 3, 9], [1, 2, 3, 9], r"x must have shape \[B, 4, C, N\]"),
+        ([1, 4, 3, 9], [1, 4, 1, 9], r"residual must have shape \[1, 4, 3, 9\]"),
+    ],
+)
+def test_shapes_that_would_broadcast_are_refused(x, residual, message):
+    with pytest.raises(ValueError, match=message):
+        UnrolledCG(3, 4)(lambda p: p, torch.ones(x), torch.ones(residual))

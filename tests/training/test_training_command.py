@@ -8,8 +8,8 @@ from training_helpers import tiny_config
 
 from gsp_unroll.training import command as command_module
 from gsp_unroll.training.command import Command, parse_arguments, run
+from gsp_unroll.training.interrupt import TrainingInterrupted
 from gsp_unroll.training.loop import TrainingDiverged
-from gsp_unroll.training.signals import TrainingInterrupted
 
 CONFIG = str(Path(__file__).parents[2] / "configs" / "ugtv.yaml")
 

@@ -10,7 +10,7 @@ from gsp_unroll.observe import CFA
 from gsp_unroll.topology.grid import half_offsets
 from gsp_unroll.training import TrainingInterrupted, train
 from gsp_unroll.training.init import start_from
-from gsp_unroll.training.signals import StopRequest
+from gsp_unroll.training.interrupt import StopRequest
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gsp_unroll.training.signals import StopRequest, TrainingInterrupted
+from gsp_unroll.training.interrupt import StopRequest, TrainingInterrupted
 
 
 @pytest.fixture(autouse=True)
