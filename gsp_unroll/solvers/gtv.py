@@ -11,13 +11,8 @@ from gsp_unroll import checks
 from gsp_unroll.graphs.validate import check_observation
 from gsp_unroll.priors import GTV
 from gsp_unroll.solvers.admm import LPState, ShrinkState
-from gsp_unroll.solvers.cg import ConjugateGradient
-from gsp_unroll.solvers.preconditioner import (
-    PRECONDITIONERS,
-    GraphMatrix,
-    Operator,
-    make_preconditioner,
-)
+from gsp_unroll.solvers.gtv_samples import Eliminated, Multiplied, Noisy
+from gsp_unroll.solvers.preconditioner import PRECONDITIONERS
 from gsp_unroll.solvers.solution import Solution, Status, merge_finite
 from gsp_unroll.topology import Topology
 
@@ -105,13 +100,10 @@ class GTVSolver:
         """
         kappa = 1.0 if mu is None else checks.in_range("mu", mu, 0, open_low=True)
         topology = prior.topology
-        spread, spread_edges = topology.graph_spread, topology.graph_spread_edges
         observed = check_observation(y, mask)
         checks.shape("start", checks.tensor("start", start), y.shape)
-        keep = observed.to(y.dtype)
-        fixed = keep * torch.where(observed, y, 0)
-        eliminate = mu is None and self.constraint == "eliminate"
-        x = torch.where(observed, fixed, start)
+        known = observed.to(y.dtype) * torch.where(observed, y, 0)
+        x = torch.where(observed, known, start)
         # With noisy samples too, the start may be constant while the samples are not.
         c = prior.difference(x)
         gamma = kappa * self._penalty(prior, c)
@@ -121,16 +113,8 @@ class GTVSolver:
         if mu is not None:
             x = start
             c = prior.difference(x)
-
-        def operator(v: Tensor) -> Tensor:
-            if eliminate:
-                return torch.where(observed, 0, prior.operator(v))
-            return prior.operator(v) + spread(data) * keep * v
-
-        # Weight of the data term in the x-system, after division by gamma.
-        data = torch.ones_like(gamma) if mu is None else 1 / gamma
-        inverse = self._inverse(prior, observed if eliminate else None, spread(data) * keep)
-        state, u_c = SPLITTINGS[self.splitting].start(c), torch.zeros_like(y)
+        samples = self._samples(prior, known, observed, None if mu is None else gamma)
+        state = SPLITTINGS[self.splitting].start(c)
         tolerance = self.tolerance if self.tolerance is not None else _TOLERANCE.get(y.dtype, 1e-3)
         active = scale > rounding
         residual = torch.where(active, torch.inf, 0.0).to(y)
@@ -139,72 +123,43 @@ class GTVSolver:
             if not bool(active.any()):
                 break
             iterations += active
-            running, running_edges = spread(active), spread_edges(active)
+            running = topology.graph_spread(active)
             pull = prior.divergence(state.edge_target())
             # Relative to the edges: a heavy data term would make any x look precise enough.
             inner = _inner_tolerance(residual, active, tolerance) * _norm(topology, pull)
-            if eliminate:
-                b = torch.where(observed, 0, pull - prior.operator(fixed))
-                guess = torch.where(observed, 0, x)
-                free = self._solve(topology, operator, b, guess, inner, inverse)
-                new_x = torch.where(observed, fixed, free)
-            else:
-                b = pull + spread(data) * (fixed - keep * u_c)
-                new_x = self._solve(topology, operator, b, x, inner, inverse)
-                if mu is None:
-                    u_c = torch.where(running, u_c + keep * new_x - fixed, u_c)
-            x = torch.where(running, new_x, x)
+            x = torch.where(running, samples.solve(pull, x, inner, running), x)
             c = prior.difference(x)
-            threshold = spread_edges(kappa / gamma)
+            threshold = topology.graph_spread_edges(kappa / gamma)
             new = state.update(c, threshold)
             primal, dual = (_largest(prior, r) for r in new.residuals(state, c, threshold))
-            if mu is None and not eliminate:
-                # What changes on the edges when the samples are put back.
-                off = prior.difference(torch.where(observed, fixed - x, 0))
-                primal = torch.maximum(primal, _largest(prior, off))
-            state = new if bool(active.all()) else new.where(running_edges, state)
+            gap = samples.gap(x)
+            if gap is not None:
+                primal = torch.maximum(primal, _largest(prior, prior.difference(gap)))
+            going = topology.graph_spread_edges(active)
+            state = new if bool(active.all()) else new.where(going, state)
             del new
             scale = torch.where(active, torch.maximum(scale, _largest(prior, c)), scale)
             residual = torch.where(active, torch.maximum(primal, dual) / scale, residual)
             active = active & (residual * scale > torch.maximum(tolerance * scale, rounding))
             if self.balance and k % _BALANCE_EVERY == _BALANCE_EVERY - 1 and k < _BALANCE_UNTIL:
-                ratio = torch.where(primal > _IMBALANCE * dual, 0.5, 1.0).to(gamma)
-                ratio = torch.where(dual > _IMBALANCE * primal, 2.0, ratio)
-                ratio = torch.where(active, ratio, 1.0)
+                ratio = _balance(primal, dual, active).to(gamma)
                 gamma = gamma / ratio
                 if bool((ratio != 1).any()):
-                    state = state.rescale(spread_edges(ratio))
-                if mu is not None:
-                    data = 1 / gamma
-                    inverse = self._inverse(prior, None, spread(data) * keep)
-                # The multiplier of Hx = y is scaled like those of the edges.
-                u_c = spread(ratio) * u_c
+                    state = state.rescale(topology.graph_spread_edges(ratio))
+                samples.rescale(ratio, gamma)
         status = torch.where(active, int(Status.MAX_ITERATIONS), 0)
         status = merge_finite(status, topology.graph_sum(x)).to(torch.int8)
         if mu is None:
             x = torch.where(observed, y, x)
         return Solution(x, status, {"iterations": iterations, "residual": residual})
 
-    def _solve(
-        self,
-        topology: Topology,
-        operator: Operator,
-        b: Tensor,
-        x: Tensor,
-        tolerance: Tensor,
-        inverse: Operator | None,
-    ) -> Tensor:
-        """CG with an absolute tolerance ``[*, C, G]`` for each system."""
-        cg = ConjugateGradient(tolerance=1.0, max_iterations=self.cg_iterations)
-        return cg.solve(topology, operator, b, x, scale=tolerance, preconditioner=inverse).value
-
-    def _inverse(self, prior: GTV, fixed: Tensor | None, data: Tensor) -> Operator | None:
-        """Preconditioner of the x-system: with fixed nodes, or with a data term."""
-        if fixed is None:
-            matrix = GraphMatrix(prior.topology, prior.squared_weight, data)
-        else:
-            matrix = GraphMatrix(prior.topology, prior.squared_weight, free=~fixed)
-        return make_preconditioner(self.preconditioner, matrix, data)
+    def _samples(
+        self, prior: GTV, known: Tensor, observed: Tensor, gamma: Tensor | None
+    ) -> Eliminated | Multiplied | Noisy:
+        common = prior, known, observed, self.cg_iterations, self.preconditioner
+        if gamma is not None:
+            return Noisy(*common, gamma)
+        return Eliminated(*common) if self.constraint == "eliminate" else Multiplied(*common)
 
     def _penalty(self, prior: GTV, c: Tensor) -> Tensor:
         """``gamma`` of each system ``[*, C, G]``: relative to the mean size of ``Cx``."""
@@ -219,6 +174,13 @@ def _inner_tolerance(residual: Tensor, active: Tensor, tolerance: float) -> Tens
     wanted = (0.05 * residual).clamp(min=0.01 * tolerance, max=1e-3)
     # Times a norm of zero, infinity would be NaN.
     return torch.where(active, wanted, torch.finfo(residual.dtype).max)
+
+
+def _balance(primal: Tensor, dual: Tensor, active: Tensor) -> Tensor:
+    """By what to divide the penalty of each system ``[*, C, G]``."""
+    ratio = torch.where(primal > _IMBALANCE * dual, 0.5, 1.0)
+    ratio = torch.where(dual > _IMBALANCE * primal, 2.0, ratio)
+    return torch.where(active, ratio, 1.0)
 
 
 def _rounding(prior: GTV, x: Tensor) -> Tensor:
