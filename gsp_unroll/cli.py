@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
         return 0
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:  # of CUDA, of the CPU
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:  # RuntimeError: of CUDA
         message = " ".join(str(error).split()) or type(error).__name__
         print(f"{parser.prog} {options.command}: error: {message}", file=sys.stderr)
         return EXIT_USER_ERROR

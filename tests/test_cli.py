@@ -135,6 +135,7 @@ def test_user_errors_are_one_line_and_exit_code_2(capsys, arguments, words):
             ["1 channel", "needs 3"],
         ),
         (["restore", "a.png", "out.gif"], ["must end in .png"]),
+        (["restore", "a.png", "out.png", "--cfa", ""], ["cfa must be one of", "''"]),
         (["restore", "a.png", "a.png/out.png"], ["cannot write", "is a file"]),
         (["restore", "a.dng", "out.png", "--cfa", "RGGB"], ["a.dng is a raw file", "--cfa"]),
         (["restore", "a.dng", "out.png", "--mosaic"], ["a.dng is a raw file", "--mosaic"]),

@@ -96,7 +96,8 @@ def run(options: argparse.Namespace) -> None:
     _refuse_ignored(options, is_raw)
     model = _load_model(options, device)
     photo = read_raw(options.input) if is_raw else None
-    cfa = CFA.from_name(options.cfa or "RGGB") if photo is None else photo.cfa
+    named = "RGGB" if options.cfa is None else options.cfa
+    cfa = CFA.from_name(named) if photo is None else photo.cfa
     truth = None
     if photo is not None:
         y = photo.mosaic

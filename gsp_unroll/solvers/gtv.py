@@ -11,7 +11,7 @@ from gsp_unroll import checks
 from gsp_unroll.graphs.validate import check_observation
 from gsp_unroll.priors import GTV
 from gsp_unroll.solvers.admm import LPState, ShrinkState
-from gsp_unroll.solvers.gtv_samples import Eliminated, Multiplied, Noisy
+from gsp_unroll.solvers.gtv_samples import Eliminated, Multiplied, Noisy, Samples
 from gsp_unroll.solvers.preconditioner import PRECONDITIONERS
 from gsp_unroll.solvers.solution import Solution, Status, merge_finite
 from gsp_unroll.topology import Topology
@@ -155,7 +155,7 @@ class GTVSolver:
 
     def _samples(
         self, prior: GTV, known: Tensor, observed: Tensor, gamma: Tensor | None
-    ) -> Eliminated | Multiplied | Noisy:
+    ) -> Samples:
         common = prior, known, observed, self.cg_iterations, self.preconditioner
         if gamma is not None:
             return Noisy(*common, gamma)

@@ -10,6 +10,9 @@ With :math:`C^\top(\cdot)`, what the edge variables draw :math:`x` to, as ``pull
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -18,7 +21,8 @@ from gsp_unroll.solvers.cg import ConjugateGradient
 from gsp_unroll.solvers.preconditioner import GraphMatrix, make_preconditioner
 
 
-class _Samples:
+@dataclass(eq=False)
+class Samples(ABC):
     """Shared by the three.
 
     Args:
@@ -29,14 +33,17 @@ class _Samples:
         preconditioner: Of these.
     """
 
-    def __init__(
-        self, prior: GTV, y: Tensor, observed: Tensor, cg_iterations: int, preconditioner: str
-    ) -> None:
-        self.prior, self.y, self.observed = prior, y, observed
-        self.keep = observed.to(y.dtype)
-        self.cg_iterations, self.preconditioner = cg_iterations, preconditioner
-        self.inverse = self._make_inverse()
+    prior: GTV
+    y: Tensor
+    observed: Tensor
+    cg_iterations: int
+    preconditioner: str
 
+    @abstractmethod
+    def __post_init__(self) -> None:
+        """Prepare the system."""
+
+    @abstractmethod
     def solve(self, pull: Tensor, x: Tensor, tolerance: Tensor, running: Tensor) -> Tensor:
         """The next ``x [*, C, N]``.
 
@@ -46,23 +53,21 @@ class _Samples:
             tolerance: Absolute, of each system, ``[*, C, G]``.
             running: Boolean, nodes of systems that have not ended, broadcastable to ``x``.
         """
-        raise NotImplementedError
 
     def gap(self, x: Tensor) -> Tensor | None:
         """What putting the samples back would add to ``x``; ``None`` if there is no such gap."""
         return None
 
+    @abstractmethod
     def rescale(self, ratio: Tensor, gamma: Tensor) -> None:
         """Follow the penalty, which was divided by ``ratio`` and is now ``gamma``."""
 
+    @abstractmethod
     def _operator(self, v: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The matrix of the system times ``v``."""
 
-    def _matrix(self) -> GraphMatrix:
-        raise NotImplementedError
-
-    def _make_inverse(self):  # noqa: ANN202 - as `make_preconditioner` returns it
-        return make_preconditioner(self.preconditioner, self._matrix(), self.keep)
+    def _precondition(self, matrix: GraphMatrix) -> None:
+        self.inverse = make_preconditioner(self.preconditioner, matrix, self.y)
 
     def _conjugate_gradients(self, b: Tensor, x: Tensor, tolerance: Tensor) -> Tensor:
         cg = ConjugateGradient(tolerance=1.0, max_iterations=self.cg_iterations)
@@ -72,34 +77,47 @@ class _Samples:
         ).value
 
 
-class Eliminated(_Samples):
+class Eliminated(Samples):
     """Samples are fixed, the missing nodes are solved for."""
+
+    def __post_init__(self) -> None:
+        free = ~self.observed
+        self._precondition(GraphMatrix(self.prior.topology, self.prior.squared_weight, free=free))
 
     def solve(self, pull: Tensor, x: Tensor, tolerance: Tensor, running: Tensor) -> Tensor:  # noqa: D102
         b = torch.where(self.observed, 0, pull - self.prior.operator(self.y))
         free = self._conjugate_gradients(b, torch.where(self.observed, 0, x), tolerance)
         return torch.where(self.observed, self.y, free)
 
+    def rescale(self, ratio: Tensor, gamma: Tensor) -> None:
+        """Nothing here depends on the penalty."""
+
     def _operator(self, v: Tensor) -> Tensor:
         return torch.where(self.observed, 0, self.prior.operator(v))
 
-    def _matrix(self) -> GraphMatrix:
-        return GraphMatrix(self.prior.topology, self.prior.squared_weight, free=~self.observed)
+
+class _Weighted(Samples):
+    """Samples enter with a weight, ``[*, C, N]`` and zero where there is none."""
+
+    def _weigh(self, weight: Tensor) -> None:
+        self.weight = weight
+        self._precondition(GraphMatrix(self.prior.topology, self.prior.squared_weight, weight))
+
+    def _operator(self, v: Tensor) -> Tensor:
+        return self.prior.operator(v) + self.weight * v
 
 
-class Multiplied(_Samples):
+class Multiplied(_Weighted):
     """Samples have a multiplier of their own, and hold in the limit."""
 
-    def __init__(
-        self, prior: GTV, y: Tensor, observed: Tensor, cg_iterations: int, preconditioner: str
-    ) -> None:
-        super().__init__(prior, y, observed, cg_iterations, preconditioner)
-        self.multiplier = torch.zeros_like(y)
+    def __post_init__(self) -> None:
+        self.multiplier = torch.zeros_like(self.y)
+        self._weigh(self.observed.to(self.y.dtype))
 
     def solve(self, pull: Tensor, x: Tensor, tolerance: Tensor, running: Tensor) -> Tensor:  # noqa: D102
-        b = pull + (self.y - self.keep * self.multiplier)
+        b = pull + (self.y - self.weight * self.multiplier)
         x = self._conjugate_gradients(b, x, tolerance)
-        grown = self.multiplier + self.keep * x - self.y
+        grown = self.multiplier + self.weight * x - self.y
         self.multiplier = torch.where(running, grown, self.multiplier)
         return x
 
@@ -110,47 +128,26 @@ class Multiplied(_Samples):
         # Scaled like the multipliers of the edges.
         self.multiplier = self.prior.topology.graph_spread(ratio) * self.multiplier
 
-    def _operator(self, v: Tensor) -> Tensor:
-        return self.prior.operator(v) + self.keep * v
 
-    def _matrix(self) -> GraphMatrix:
-        return GraphMatrix(self.prior.topology, self.prior.squared_weight, self.keep)
-
-
-class Noisy(_Samples):
+@dataclass(eq=False)
+class Noisy(_Weighted):
     """Samples are noisy: a data term, with the weight of the penalty's inverse.
 
     Args:
-        prior: As of the others, like what follows.
-        y: Samples.
-        observed: Where they are.
-        cg_iterations: Most CG steps of one system.
-        preconditioner: Of these.
-        gamma: The penalty of each system, ``[*, C, G]``.
+        gamma: The penalty of each system at first, ``[*, C, G]``; the rest as of the others.
     """
 
-    def __init__(
-        self,
-        prior: GTV,
-        y: Tensor,
-        observed: Tensor,
-        cg_iterations: int,
-        preconditioner: str,
-        gamma: Tensor,
-    ) -> None:
-        self.weight = prior.topology.graph_spread(1 / gamma)
-        super().__init__(prior, y, observed, cg_iterations, preconditioner)
+    gamma: Tensor
+
+    def __post_init__(self) -> None:
+        self._weigh_by(self.gamma)
 
     def solve(self, pull: Tensor, x: Tensor, tolerance: Tensor, running: Tensor) -> Tensor:  # noqa: D102
         return self._conjugate_gradients(pull + self.weight * self.y, x, tolerance)
 
     def rescale(self, ratio: Tensor, gamma: Tensor) -> None:  # noqa: D102
-        self.weight = self.prior.topology.graph_spread(1 / gamma)
-        self.inverse = self._make_inverse()
+        self._weigh_by(gamma)
 
-    def _operator(self, v: Tensor) -> Tensor:
-        return self.prior.operator(v) + self.weight * self.keep * v
-
-    def _matrix(self) -> GraphMatrix:
-        shift = self.weight * self.keep
-        return GraphMatrix(self.prior.topology, self.prior.squared_weight, shift)
+    def _weigh_by(self, gamma: Tensor) -> None:
+        spread = self.prior.topology.graph_spread(1 / gamma)
+        self._weigh(spread * self.observed.to(self.y.dtype))
